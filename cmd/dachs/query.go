@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// queryCmd asks for numbers as the Stats API does, and through the same code.
+type queryCmd struct {
+	Site       string   `help:"Domain of the site." required:"" placeholder:"DOMAIN"`
+	Metrics    []string `help:"What to count: visitors, visits, pageviews, views_per_visit, bounce_rate, visit_duration, events, time_on_page, scroll_depth." default:"visitors,visits,pageviews" placeholder:"NAME,..."`
+	Range      string   `help:"Period: day, 7d, 30d, month, 12mo, all, a date, or two dates separated by a comma." default:"7d" placeholder:"PERIOD"`
+	Dimensions []string `help:"Group by these: event:page, visit:source, visit:country, time:day and so on." placeholder:"NAME,..."`
+	Filter     []string `help:"Keep only this: is, is_not or contains, then a dimension, then values. May be repeated; all must hold." sep:"none" placeholder:"OP,DIMENSION,VALUE,..."`
+	OrderBy    []string `help:"Sort by a metric or dimension; add :asc or :desc." placeholder:"NAME,..."`
+	Limit      int      `help:"Rows at most." default:"100" placeholder:"N"`
+	Format     string   `help:"table, json or csv." enum:"table,json,csv" default:"table" placeholder:"FORMAT"`
+}
+
+// statsQuery is the body of a Stats API request, as far as the command line can ask.
+type statsQuery struct {
+	SiteID     string     `json:"site_id"`
+	Metrics    []string   `json:"metrics"`
+	DateRange  any        `json:"date_range"` // a period's name, or two dates
+	Dimensions []string   `json:"dimensions,omitempty"`
+	Filters    [][]any    `json:"filters,omitempty"`
+	OrderBy    [][]string `json:"order_by,omitempty"`
+	Pagination pagination `json:"pagination"`
+}
+
+type pagination struct {
+	Limit int `json:"limit"`
+}
+
+// statsAnswer is what of a Stats API answer a table needs.
+type statsAnswer struct {
+	Results []struct {
+		Dimensions []string   `json:"dimensions"`
+		Metrics    []*float64 `json:"metrics"` // nil: has no meaning here
+	} `json:"results"`
+	Meta struct {
+		MetricWarnings map[string]struct {
+			Warning string `json:"warning"`
+		} `json:"metric_warnings"`
+	} `json:"meta"`
+}
+
+// Run implements the command.
+func (c *queryCmd) Run(ctx context.Context, a *app) error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, local{}, func(cl *client) error {
+		var raw json.RawMessage
+		if err := cl.call(ctx, http.MethodPost, "/query", q, &raw); err != nil {
+			return fmt.Errorf("query: %w", err)
+		}
+		if c.Format == "json" {
+			_, err := fmt.Fprintf(a.stdout, "%s\n", raw)
+			return err
+		}
+		return c.write(a.stdout, a.stderr, raw)
+	})
+}
+
+// query translates the flags.
+func (c *queryCmd) query() (statsQuery, error) {
+	q := statsQuery{
+		SiteID: c.Site, Metrics: c.Metrics, DateRange: c.Range, Dimensions: c.Dimensions,
+		Pagination: pagination{Limit: c.Limit},
+	}
+	if c.Limit < 1 {
+		return q, usagef("--limit %d: want at least 1", c.Limit)
+	}
+	if from, to, two := strings.Cut(c.Range, ","); two {
+		q.DateRange = []string{strings.TrimSpace(from), strings.TrimSpace(to)}
+	} else if isDate(c.Range) {
+		q.DateRange = []string{c.Range, c.Range}
+	}
+	for _, f := range c.Filter {
+		parts := strings.Split(f, ",")
+		if len(parts) < 3 {
+			return q, usagef("--filter %q: want OP,DIMENSION,VALUE such as is,visit:country,DE", f)
+		}
+		q.Filters = append(q.Filters, []any{parts[0], parts[1], parts[2:]})
+	}
+	for _, o := range c.OrderBy {
+		name, direction := o, "desc"
+		if i := strings.LastIndexByte(o, ':'); i > 0 && slices.Contains([]string{"asc", "desc"}, o[i+1:]) {
+			name, direction = o[:i], o[i+1:]
+		}
+		q.OrderBy = append(q.OrderBy, []string{name, direction})
+	}
+	return q, nil
+}
+
+// isDate tells a single day such as 2026-01-31 from a period's name.
+func isDate(s string) bool { return len(s) == 10 && s[4] == '-' && s[7] == '-' }
+
+// write prints the answer as a table or CSV, and what is only a bound as a note.
+func (c *queryCmd) write(stdout, stderr io.Writer, raw []byte) error {
+	var ans statsAnswer
+	if err := json.Unmarshal(raw, &ans); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	rows := [][]string{append(slices.Clone(c.Dimensions), c.Metrics...)}
+	for _, r := range ans.Results {
+		var row []string
+		for _, d := range r.Dimensions {
+			row = append(row, c.cell(d))
+		}
+		for _, m := range r.Metrics {
+			row = append(row, c.number(m))
+		}
+		rows = append(rows, row)
+	}
+	for _, metric := range c.Metrics {
+		if w, ok := ans.Meta.MetricWarnings[metric]; ok {
+			fmt.Fprintf(stderr, "%s: %s\n", metric, printable(w.Warning))
+		}
+	}
+	if c.Format == "csv" {
+		w := csv.NewWriter(stdout)
+		return w.WriteAll(rows)
+	}
+	return writeTable(stdout, rows)
+}
+
+// number writes a metric: whole if it is, with one digit if not, and "-" or nothing where it has no meaning.
+func (c *queryCmd) number(v *float64) string {
+	switch {
+	case v == nil && c.Format == "csv":
+		return ""
+	case v == nil:
+		return "-"
+	case *v == float64(int64(*v)):
+		return strconv.FormatInt(int64(*v), 10)
+	case c.Format == "csv":
+		return strconv.FormatFloat(*v, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(*v, 'f', 1, 64)
+}
+
+// cell writes a dimension's value, which a stranger may have chosen: it must neither steer a terminal nor
+// run as a formula in a spreadsheet.
+func (c *queryCmd) cell(s string) string {
+	s = printable(s)
+	if c.Format == "csv" && s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// printable replaces characters that control a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

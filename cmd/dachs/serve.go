@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"dachs/dashboard"
+	"dachs/storage"
+	"dachs/tracker"
+
+	"github.com/valyala/fasthttp"
+)
+
+// serveCmd counts and shows until it is told to stop.
+type serveCmd struct {
+	address
+	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR,..."`
+	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
+	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+}
+
+// Run implements the command.
+func (c *serveCmd) Run(ctx context.Context, a *app) error {
+	s, err := c.open(a)
+	if err != nil {
+		return err
+	}
+	if err := s.greet(a.stdout, a.data); err != nil {
+		return errors.Join(err, s.close())
+	}
+	return s.serve(ctx)
+}
+
+// server is everything that a running Dachs holds, in the order in which it was opened.
+type server struct {
+	logger   *slog.Logger
+	base     string // address of the dashboard, for links
+	listener net.Listener
+	store    *storage.DB
+	geo      *tracker.Geo
+	tracker  *tracker.Tracker
+	public   *fasthttp.Server
+	admin    *admin
+	adminWeb *http.Server
+	adminLn  net.Listener // nil if the file system has no sockets
+}
+
+// open prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
+// is written before the flags are right, the port is ours and the store is locked.
+func (c *serveCmd) open(a *app) (_ *server, err error) {
+	proxies, err := parsePrefixes(c.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.base(c.Listen); err != nil {
+		return nil, err
+	}
+	s := &server{logger: a.logger}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.geo, err = openGeo(c.GeoIP); err != nil {
+		return nil, err
+	}
+	if s.listener, err = listen(c.Listen); err != nil {
+		return nil, err
+	}
+	if s.base, err = c.base(s.listener.Addr().String()); err != nil {
+		return nil, err
+	}
+	if s.store, err = openStore(a.data, storage.Options{Sync: c.Sync, Logger: a.logger, Now: a.now}); err != nil {
+		return nil, err
+	}
+	if err := s.wire(c, a, proxies); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// wire builds the handlers on the open store.
+func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
+	s.tracker, err = tracker.New(tracker.Options{
+		Store: s.store, TrustedProxies: proxies, Geo: s.geo, Logger: a.logger, Now: a.now,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare counting: %w", err)
+	}
+	board, err := dashboard.New(dashboard.Options{
+		Store: s.store, BaseURL: c.BaseURL, Version: buildVersion(), Logger: a.logger, Now: a.now,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare dashboard: %w", err)
+	}
+	s.public = newPublicServer(s.tracker, board, a.logger)
+	s.admin = &admin{store: s.store, geo: s.geo, base: s.base, logger: a.logger, now: a.now}
+	s.adminWeb = &http.Server{Handler: s.admin.handler(), ErrorLog: silentLog()}
+	if s.adminLn, err = listenAdmin(a.data); err != nil {
+		a.logger.Warn("no admin socket: commands such as `dachs site add` work only while the server is stopped", "error", err)
+	}
+	return nil
+}
+
+// drainTimeout bounds how long running requests may take after the signal to stop. Container engines kill
+// after ten seconds.
+const drainTimeout = 7 * time.Second
+
+// serve answers requests until ctx ends or a listener fails, and closes everything.
+func (s *server) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.public.Serve(s.listener); err != nil {
+			stop(fmt.Errorf("serve: %w", err))
+		}
+	})
+	if s.adminLn != nil {
+		running.Go(func() {
+			if err := s.adminWeb.Serve(s.adminLn); !errors.Is(err, http.ErrServerClosed) {
+				stop(fmt.Errorf("serve admin socket: %w", err))
+			}
+		})
+	}
+	<-ctx.Done()
+	s.drain()
+	running.Wait()
+	err := s.close()
+	// A signal is the normal end; anything else that stopped us is an error.
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+// drain stops listening and lets the requests that are under way finish.
+func (s *server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := s.public.ShutdownWithContext(ctx); err != nil {
+			s.logger.Warn("stopped before every request was answered")
+		}
+	})
+	both.Go(func() {
+		if err := s.adminWeb.Shutdown(ctx); err != nil {
+			s.logger.Warn("stopped before every command was done")
+			s.adminWeb.Close()
+		}
+	})
+	both.Wait()
+}
+
+// close releases what open had opened, last first: the tracker hands its last increments to the store.
+func (s *server) close() error {
+	var errs []error
+	if s.adminLn != nil {
+		s.adminLn.Close() // closed already after a drain
+	}
+	if s.listener != nil {
+		s.listener.Close() // the same
+	}
+	if s.tracker != nil {
+		errs = append(errs, s.tracker.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listen opens the public port.
+func listen(addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen on %s: the port is in use; stop the program that has it, or choose another with --listen", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("listen on %s: not permitted; choose a port above 1023 with --listen", addr)
+	}
+	return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", addr, err)
+}
+
+// openGeo opens the country table: the embedded one if file is empty.
+func openGeo(file string) (*tracker.Geo, error) {
+	geo, err := tracker.OpenGeo(file)
+	if err != nil {
+		return nil, fmt.Errorf("open --geoip: %w; leave --geoip out to use the embedded country table",
+			errors.New(strings.TrimSuffix(err.Error(), ".")))
+	}
+	return geo, nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"dachs/storage"
+
+	"golang.org/x/term"
+)
+
+type siteCmd struct {
+	Add    siteAddCmd    `cmd:"" help:"Add a site."`
+	List   siteListCmd   `cmd:"" help:"List all sites."`
+	Remove siteRemoveCmd `cmd:"" help:"Remove a site with all its counts and tokens."`
+}
+
+type siteAddCmd struct {
+	Domain   string `arg:"" help:"Domain of the site, such as example.com."`
+	TimeZone string `help:"Time zone in which the site's days and hours are counted. It cannot be changed later." name:"timezone" default:"UTC" placeholder:"Europe/Berlin"`
+}
+
+// Run implements the command.
+func (c *siteAddCmd) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, local{Create: true}, func(cl *client) error {
+		var site storage.Site
+		if err := cl.call(ctx, http.MethodPost, "/sites", newSite{c.Domain, c.TimeZone}, &site); err != nil {
+			return fmt.Errorf("add site: %w", err)
+		}
+		_, err := fmt.Fprintf(a.stdout, "added %s, time zone %s\n", site.Domain, site.TimeZone)
+		return err
+	})
+}
+
+type siteListCmd struct{}
+
+// Run implements the command.
+func (siteListCmd) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, local{}, func(cl *client) error {
+		var sites []storage.Site
+		if err := cl.call(ctx, http.MethodGet, "/sites", nil, &sites); err != nil {
+			return fmt.Errorf("list sites: %w", err)
+		}
+		rows := [][]string{{"DOMAIN", "TIME ZONE", "CREATED"}}
+		for _, s := range sites {
+			rows = append(rows, []string{s.Domain, s.TimeZone, s.Created.Format(time.DateOnly)})
+		}
+		return writeTable(a.stdout, rows)
+	})
+}
+
+type siteRemoveCmd struct {
+	Domain string `arg:"" help:"Domain of the site."`
+	Yes    bool   `help:"Do not ask."`
+}
+
+// Run implements the command.
+func (c *siteRemoveCmd) Run(ctx context.Context, a *app) error {
+	if err := c.confirm(a); err != nil {
+		return err
+	}
+	return a.with(ctx, local{}, func(cl *client) error {
+		var site storage.Site
+		if err := cl.call(ctx, http.MethodDelete, "/sites/"+url.PathEscape(c.Domain), nil, &site); err != nil {
+			return fmt.Errorf("remove site: %w", err)
+		}
+		_, err := fmt.Fprintf(a.stdout, "removed %s\n", site.Domain)
+		return err
+	})
+}
+
+// confirm asks on a terminal and insists on --yes elsewhere: counts that are gone cannot be had again.
+func (c *siteRemoveCmd) confirm(a *app) error {
+	if c.Yes {
+		return nil
+	}
+	if f, ok := a.stdin.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return usagef("remove site: this deletes all counts of %s; add --yes to do it", c.Domain)
+	}
+	fmt.Fprintf(a.stderr, "This deletes all counts and tokens of %s. Type the domain to go on: ", c.Domain)
+	typed, _ := bufio.NewReader(a.stdin).ReadString('\n')
+	if strings.TrimSpace(typed) != c.Domain {
+		return usagef("remove site: not confirmed, nothing was removed")
+	}
+	return nil
+}
+
+// with runs f with a client of the store and closes it.
+func (a *app) with(ctx context.Context, o local, f func(*client) error) error {
+	cl, err := a.connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	err = f(cl)
+	if closeErr := cl.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("close store: %w", closeErr)
+	}
+	return err
+}
+
+// writeTable writes rows in aligned columns.
+func writeTable(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(tw, strings.Join(row, "\t"))
+	}
+	return tw.Flush()
+}
