@@ -8,8 +8,10 @@ import (
 	"go/token"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,12 +22,13 @@ type listed struct {
 	ImportPath, Name, Dir string
 	Standard              bool
 	Imports, GoFiles      []string
+	Module                *struct{ Path string }
 }
 
 // listPackages returns all packages of the program with everything that they import, by path.
 func listPackages(t *testing.T) map[string]listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Dir,Standard,Imports,GoFiles", "./...")
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module", "./...")
 	cmd.Dir = filepath.Join("..", "..")
 	out, err := cmd.Output()
 	if err != nil {
@@ -158,6 +161,34 @@ func TestScriptIsSmall(t *testing.T) {
 		if !packages[imported].Standard && !slices.ContainsFunc(compressors, func(c string) bool { return matches(imported, c) }) {
 			t.Errorf("dachs/script imports %s; it needs the standard library and a compressor only", imported)
 		}
+	}
+}
+
+// TestNotices holds that each library in the binary is named in NOTICE, as their licences ask.
+func TestNotices(t *testing.T) {
+	notice, err := os.ReadFile(filepath.Join("..", "..", "NOTICE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := listPackages(t)
+	seen := map[string]bool{}
+	var walk func(path string)
+	walk = func(path string) {
+		p := packages[path]
+		if seen[path] || p.Standard {
+			return
+		}
+		seen[path] = true
+		if p.Module != nil && p.Module.Path != "dachs" && !regexp.MustCompile(regexp.QuoteMeta(p.Module.Path)+`[,\s]`).Match(notice) {
+			t.Errorf("NOTICE does not name %s, which %s is part of", p.Module.Path, path)
+		}
+		for _, imported := range p.Imports {
+			walk(imported)
+		}
+	}
+	walk("dachs/cmd/dachs")
+	if len(seen) < 10 {
+		t.Fatalf("found only %d packages in the binary", len(seen))
 	}
 }
 
