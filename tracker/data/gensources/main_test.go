@@ -31,7 +31,7 @@ func TestTable(t *testing.T) {
 	var keys []string
 	for _, line := range lines {
 		fields := strings.Split(line, "\t")
-		if len(fields) != 3 || !slices.Contains([]string{"search", "social", "video", "shopping", "email", "ai", "ad", "other"}, fields[1]) {
+		if len(fields) != 3 || !slices.Contains([]string{"search", "paidsearch", "social", "video", "shopping", "email", "ai", "ad", "other"}, fields[1]) {
 			t.Fatalf("line %q is not key, category, name", line)
 		}
 		if key := fields[0]; key != strings.ToLower(key) || strings.HasPrefix(key, "www.") || strings.ContainsAny(key, "/ ") {

@@ -1,0 +1,177 @@
+package tracker
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// minID is the length from which a run of hexadecimal digits is taken for the id of something or somebody.
+// Shorter ones are too often dates, prices and colours.
+const minID = 20
+
+// uuidLen is the length of a UUID in its usual form.
+const uuidLen = 36
+
+// redact replaces what points to a person, wherever it stands in a path or another text that is counted:
+// e-mail addresses by :email, JSON web tokens by :token, UUIDs by :uuid, and hexadecimal or decimal runs of
+// minID and more by :id. redact(redact(s)) is redact(s).
+func redact(s string) string {
+	at, long := suspicious(s)
+	if at {
+		s = redactEmails(s)
+	}
+	if long {
+		s = redactTokens(s)
+		s = redactUUIDs(s)
+		s = redactIDs(s)
+	}
+	return s
+}
+
+// suspicious tells in one pass whether there can be an e-mail address or anything of minID in s, which in
+// nearly all paths there cannot.
+func suspicious(s string) (at, long bool) {
+	run := 0
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case isAlnum(c) || c == '-' || c == '_' || c == '.':
+			run++
+			long = long || run >= minID
+			continue
+		case c == '@':
+			at = true
+		case c == '%':
+			at = at || strings.Contains(s[i:], "40")
+		}
+		run = 0
+	}
+	return at, long
+}
+
+// redactEmails replaces whole runs of the characters of e-mail addresses, so that nothing of an unusual
+// address is left standing beside the replacement.
+func redactEmails(s string) string {
+	return replaceRuns(s, isMailByte, func(run string) string {
+		if isEmail(run) {
+			return ":email"
+		}
+		return run
+	})
+}
+
+// isMailByte tells whether c can be part of an e-mail address as it is found in paths: %40 is @ escaped twice.
+func isMailByte(c byte) bool {
+	return isAlnum(c) || c >= utf8.RuneSelf || strings.IndexByte("@._+-'%", c) >= 0
+}
+
+// isEmail tells whether run looks like name@host.tld.
+func isEmail(run string) bool {
+	for i := range len(run) {
+		rest, at := cutAt(run[i:])
+		if !at || strings.Trim(run[:i], "@._+-'%") == "" {
+			continue
+		}
+		dot := strings.IndexByte(rest, '.')
+		for dot > 0 && dot+2 < len(rest) {
+			if isLetter(rest[dot+1]) && isLetter(rest[dot+2]) {
+				return true
+			}
+			next := strings.IndexByte(rest[dot+1:], '.')
+			if next < 0 {
+				break
+			}
+			dot += 1 + next
+		}
+	}
+	return false
+}
+
+// cutAt cuts an @ from the front of s, however often it was escaped: @, %40, %2540, %252540.
+func cutAt(s string) (rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, "@"); ok {
+		return rest, true
+	}
+	if rest, ok = strings.CutPrefix(s, "%"); !ok {
+		return "", false
+	}
+	for strings.HasPrefix(rest, "25") {
+		rest = rest[2:]
+	}
+	return strings.CutPrefix(rest, "40")
+}
+
+// redactTokens replaces JSON web tokens: both their first parts are JSON objects in base64, which always
+// begin with eyJ.
+func redactTokens(s string) string {
+	return replaceRuns(s, isTokenByte, func(run string) string {
+		i := strings.Index(run, "eyJ")
+		if i < 0 || len(run)-i < minID || !strings.Contains(run[i:], ".") {
+			return run
+		}
+		return run[:i] + ":token"
+	})
+}
+
+func isTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' || c == '.' || c == '=' }
+
+func redactUUIDs(s string) string {
+	for i := 0; i+uuidLen <= len(s); i++ {
+		if !isUUID(s[i:i+uuidLen]) || i > 0 && isAlnum(s[i-1]) || i+uuidLen < len(s) && isAlnum(s[i+uuidLen]) {
+			continue
+		}
+		s = s[:i] + ":uuid" + s[i+uuidLen:]
+	}
+	return s
+}
+
+// isUUID tells whether s, uuidLen bytes, is 8-4-4-4-12 hexadecimal digits.
+func isUUID(s string) bool {
+	for i := range uuidLen {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (s[i] == '-') || !dash && !isHex(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func redactIDs(s string) string {
+	return replaceRuns(s, isAlnum, func(run string) string {
+		if len(run) < minID || strings.Trim(run, "0123456789abcdefABCDEF") != "" {
+			return run
+		}
+		return ":id"
+	})
+}
+
+// replaceRuns calls replace for each longest run of bytes that are in a class. It allocates only if something
+// is replaced.
+func replaceRuns(s string, in func(byte) bool, replace func(string) string) string {
+	var out strings.Builder
+	done := 0 // bytes of s that are in out
+	for i := 0; i < len(s); {
+		if !in(s[i]) {
+			i++
+			continue
+		}
+		start := i
+		for i < len(s) && in(s[i]) {
+			i++
+		}
+		run := s[start:i]
+		if with := replace(run); with != run {
+			out.WriteString(s[done:start])
+			out.WriteString(with)
+			done = i
+		}
+	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || c >= utf8.RuneSelf }
+
+func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
