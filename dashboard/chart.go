@@ -1,0 +1,259 @@
+package dashboard
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"dachs/storage"
+)
+
+// The chart is an SVG without a viewBox: heights are pixels and horizontal places are percentages, so that
+// it fills any width while letters keep their size. Only the lines lie in an inner drawing that is
+// stretched, chartWidth units wide.
+const (
+	chartWidth  = 1000
+	chartHeight = 200 // pixels of the plot
+	chartTop    = 16  // pixels above it, for the label of the highest grid line
+	chartBottom = 26  // pixels below it, for the labels of the buckets
+	gridSteps   = 4   // at most so many grid lines above zero
+	maxLabels   = 12  // at most so many labels below; on narrow screens every second one is hidden
+)
+
+// chart is what chart.gohtml draws and lists.
+type chart struct {
+	Note    string // in place of the chart
+	Summary string // what a screen reader says for the drawing
+	Height  int    // of the whole drawing
+	Top     int    // y of the plot's upper edge
+	Plot    int    // height of the plot
+	Wide    int    // width of the inner drawing in its own units
+	Base    int    // y of the plot's lower edge
+	LabelY  int
+	Unit    string // what a bucket is: "Hour", "Day", "Month"
+	Grid    []gridLine
+	Buckets []bucket
+	Area    string // path under the line of visitors
+	Line    string // path of visitors
+	Views   string // path of page views
+	Rest    string // the last stretch of visitors, if the last bucket is not over
+	Bounds  bool
+}
+
+type gridLine struct {
+	Y      string
+	LabelY string
+	Label  string
+}
+
+// bucket is one point in time.
+type bucket struct {
+	Label    string // below the axis; empty for most
+	Minor    bool   // the label may be left out where space is scarce
+	Title    string // full date
+	Stamp    string // for machines
+	Link     string // the report of this bucket alone; empty for hours
+	Visitors number
+	Views    number
+	Known    bool // it has begun
+	Partial  bool // it is not over
+
+	X, Left, Width string // percent
+	VisitorsY      string // pixels from the top of the drawing
+	ViewsY         string
+
+	visitors, views float64
+}
+
+// newChart lays out a series. now is the time at the site: what has not begun is not drawn as zero.
+func newChart(st state, a answer, now time.Time) *chart {
+	if a.err != nil {
+		return &chart{Note: notTogether}
+	}
+	c := &chart{
+		Height: chartTop + chartHeight + chartBottom, Top: chartTop, Plot: chartHeight, Wide: chartWidth,
+		Base: chartTop + chartHeight, LabelY: chartTop + chartHeight + 18,
+	}
+	c.Unit, c.Buckets = emptyBuckets(st, now)
+	c.fill(st.period, a.res)
+	c.layOut()
+	c.Summary = c.summary(st.period)
+	return c
+}
+
+// emptyBuckets lists the buckets of a period in order, without numbers.
+func emptyBuckets(st state, now time.Time) (unit string, buckets []bucket) {
+	p, today := st.period, storage.DayOf(now)
+	if p.Interval == storage.ByHour {
+		for hour := range 24 {
+			b := bucket{
+				Title: p.From.Date().Format(longDay) + ", " + hourLabel(hour), Stamp: p.From.String() + "T" + hourLabel(hour),
+				Known: p.From < today || p.From == today && hour <= now.Hour(), Partial: p.From == today && hour == now.Hour(),
+			}
+			if hour%3 == 0 {
+				b.Label, b.Minor = hourLabel(hour), hour%6 != 0
+			}
+			buckets = append(buckets, b)
+		}
+		return "Hour", buckets
+	}
+	days := p.Buckets(p.Interval)
+	every := (len(days) + maxLabels - 1) / maxLabels
+	for i, d := range days {
+		end := d
+		if i+1 < len(days) {
+			end = days[i+1] - 1
+		} else {
+			end = p.To
+		}
+		b := dayBucket(st, d, end, today)
+		if i%every != 0 {
+			b.Label = ""
+		}
+		b.Minor = i/every%2 == 1
+		buckets = append(buckets, b)
+	}
+	if p.Interval == storage.ByMonth {
+		return "Month", buckets
+	}
+	return "Day", buckets
+}
+
+// dayBucket makes the bucket from one day to another.
+func dayBucket(st state, from, to, today storage.Day) bucket {
+	b := bucket{Known: from <= today, Partial: from <= today && today <= to}
+	link := st.withPanel("")
+	if st.period.Interval == storage.ByMonth {
+		b.Title, b.Stamp, b.Label = from.Date().Format("January 2006"), from.Date().Format("2006-01"), from.Date().Format("Jan")
+		if from.Date().Month() == time.January {
+			b.Label = from.Date().Format("2006")
+		}
+		from, to = max(from, st.period.From), min(to, st.period.To)
+	} else {
+		b.Title, b.Stamp, b.Label = from.Date().Format(longDay), from.String(), from.Date().Format(shortDay)
+	}
+	link.period = Period{Name: custom, From: from, To: to}
+	b.Link = link.link()
+	return b
+}
+
+// fill puts the numbers into their buckets. Buckets that the store leaves out are zero.
+func (c *chart) fill(p Period, res storage.Result) {
+	zero := count(storage.Value{})
+	for i := range c.Buckets {
+		c.Buckets[i].Visitors, c.Buckets[i].Views = zero, zero
+	}
+	place := map[storage.Day]int{}
+	for i, d := range p.Buckets(p.Interval) {
+		place[d] = i
+	}
+	for _, row := range res.Rows {
+		i, ok := place[p.bucketLabel(row.Day, p.Interval)]
+		if p.Interval == storage.ByHour {
+			i, ok = row.Hour, row.Hour >= 0 && row.Hour < len(c.Buckets)
+		}
+		if !ok {
+			continue
+		}
+		b := &c.Buckets[i]
+		b.Visitors, b.Views = count(row.Values[0]), count(row.Values[1])
+		b.visitors, b.views = row.Values[0].Number, row.Values[1].Number
+		c.Bounds = c.Bounds || b.Visitors.Bound || b.Views.Bound
+	}
+}
+
+// layOut turns numbers into places.
+func (c *chart) layOut() {
+	highest := 0.0
+	for _, b := range c.Buckets {
+		highest = max(highest, b.visitors, b.views)
+	}
+	step := gridStep(highest)
+	top := step * max(1, math.Ceil(highest/step))
+	for v := step; v <= top; v += step {
+		y := plotY(v, top)
+		c.Grid = append(c.Grid, gridLine{Y: pixels(chartTop + y), LabelY: pixels(chartTop + y - 4), Label: thousands(v)})
+	}
+	n := float64(len(c.Buckets))
+	var visitors, views []point
+	for i := range c.Buckets {
+		b := &c.Buckets[i]
+		middle := (float64(i) + 0.5) / n
+		b.Left, b.Width, b.X = fraction(float64(i)/n), fraction(1/n), fraction(middle)
+		b.VisitorsY, b.ViewsY = pixels(chartTop+plotY(b.visitors, top)), pixels(chartTop+plotY(b.views, top))
+		if b.Known {
+			visitors = append(visitors, point{middle * chartWidth, plotY(b.visitors, top)})
+			views = append(views, point{middle * chartWidth, plotY(b.views, top)})
+		}
+	}
+	c.drawLines(visitors, views)
+}
+
+// drawLines makes the paths. The stretch that leads to an unfinished bucket is a path of its own: it is
+// drawn differently, since it falls for no other reason than that the day is not over.
+func (c *chart) drawLines(visitors, views []point) {
+	if len(visitors) == 0 {
+		return
+	}
+	c.Area = linePath(visitors) + fmt.Sprintf("L%s %dL%s %dZ",
+		pixels(visitors[len(visitors)-1].x), chartHeight, pixels(visitors[0].x), chartHeight)
+	c.Views = linePath(views)
+	last := len(visitors) - 1
+	if last > 0 && c.Buckets[last].Partial {
+		c.Line, c.Rest = linePath(visitors[:last]), linePath(visitors[last-1:])
+		return
+	}
+	c.Line = linePath(visitors)
+}
+
+// summary says in one sentence what the drawing shows.
+func (c *chart) summary(p Period) string {
+	best := -1
+	for i, b := range c.Buckets {
+		if b.visitors > 0 && (best < 0 || b.visitors > c.Buckets[best].visitors) {
+			best = i
+		}
+	}
+	text := fmt.Sprintf("Visitors and page views by %s, %s.", strings.ToLower(c.Unit), span(p.From, p.To))
+	if best >= 0 {
+		text += fmt.Sprintf(" Most visitors: %s, %s.", c.Buckets[best].Visitors.Text, c.Buckets[best].Title)
+	}
+	return text
+}
+
+// gridStep is the distance of grid lines: 1, 2 or 5 times a power of ten, and at most gridSteps of them.
+func gridStep(highest float64) float64 {
+	for unit := 1.0; ; unit *= 10 {
+		for _, m := range []float64{1, 2, 5} {
+			if m*unit*gridSteps >= highest {
+				return m * unit
+			}
+		}
+	}
+}
+
+type point struct{ x, y float64 }
+
+func linePath(points []point) string {
+	var b strings.Builder
+	for i, p := range points {
+		if i == 0 {
+			b.WriteByte('M')
+		} else {
+			b.WriteByte('L')
+		}
+		b.WriteString(pixels(p.x) + " " + pixels(p.y))
+	}
+	return b.String()
+}
+
+// plotY is the place of a value, in pixels below the plot's upper edge.
+func plotY(v, top float64) float64 { return chartHeight * (1 - v/top) }
+
+// pixels rounds to a tenth: finer than any screen, short in the page.
+func pixels(f float64) string { return strconv.FormatFloat(math.Round(f*10)/10, 'f', -1, 64) }
+
+// fraction writes a share of the width as a number of percent.
+func fraction(f float64) string { return strconv.FormatFloat(math.Round(f*10000)/100, 'f', -1, 64) }

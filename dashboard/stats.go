@@ -1,0 +1,373 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"dachs/storage"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// defaultPeriod is what a report shows unless asked otherwise; a site that was first seen today starts
+	// with today, where its numbers arrive hour by hour.
+	defaultPeriod = "30d"
+	today         = "day"
+
+	// maxQueries is how many questions of one page the store answers at the same time. More would let one
+	// page take every core from the counting.
+	maxQueries = 2
+
+	// notTogether stands in place of numbers that no table can give. See storage.ErrNotTogether.
+	notTogether = "These numbers are not kept together with the current filters. Remove one of them to see this."
+)
+
+// periodLinks are the periods that the page offers beside a custom one.
+var periodLinks = []struct{ name, label string }{
+	{today, "Today"}, {"7d", "7 days"}, {"30d", "30 days"}, {"month", "This month"}, {"12mo", "12 months"}, {"all", "All"},
+}
+
+// reportPage is the view of report.gohtml.
+type reportPage struct {
+	page
+	Domain, Zone string
+	Home         string // the report of the same period without filters
+	TagLink      string
+	Empty        bool // the site has had no hits
+	Tag          string
+
+	Periods     []periodLink
+	Custom      customForm
+	Filter      filterForm
+	Chips       []chip
+	Span        string // what the numbers speak of
+	Before      string // what they are compared with; empty if there is nothing to compare with
+	Unfinished  bool   // the period holds today
+	SeveralDays bool
+
+	Tiles    []tile
+	TileNote string // in place of tiles
+	Chart    *chart
+	Groups   []groupView
+	Single   *panelView // the one panel of a full list
+	Back     string     // from the full list to the report
+	Bounds   bool       // some number is an upper bound
+}
+
+type periodLink struct {
+	Label, Link string
+	Current     bool
+}
+
+// hidden is state that a form carries along.
+type hidden struct{ Name, Value string }
+
+type customForm struct {
+	Action   string
+	Hidden   []hidden
+	From, To storage.Day
+	Last     storage.Day // today
+	Current  bool
+}
+
+type filterForm struct {
+	Action    string
+	Hidden    []hidden
+	Fields    []option
+	Operators []option
+}
+
+type option struct{ Value, Label string }
+
+// chip is a filter in force.
+type chip struct{ Field, Verb, Value, Remove string }
+
+type groupView struct {
+	ID, Title string
+	Panels    []panelView
+}
+
+// showReport answers GET /sites/{domain}: parse, ask, render.
+func (s *Server) showReport(w http.ResponseWriter, r *http.Request) {
+	site, ok := s.store.Site(r.PathValue("domain"))
+	if !ok {
+		s.notFound(w, r)
+		return
+	}
+	first, _, counted, err := s.store.Days(site.ID)
+	if err != nil {
+		s.fail(w, r, "read days", err)
+		return
+	}
+	now := s.now().In(site.Location())
+	if !counted {
+		first = storage.DayOf(now)
+	}
+	st, err := parseState(r, site, now, first)
+	if err != nil {
+		s.badRequest(w, r, err)
+		return
+	}
+	if r.URL.Query().Has("column") {
+		s.redirectFilterForm(w, r, st)
+		return
+	}
+	view := s.reportFrame(r, site, st, now)
+	if !counted {
+		view.Empty, view.Tag = true, s.tag(r, site)
+		s.render(w, r, http.StatusOK, "report", view)
+		return
+	}
+	a, err := s.ask(r.Context(), site, st, first)
+	switch {
+	case errors.Is(err, storage.ErrBadQuery):
+		s.badRequest(w, r, err)
+	case err != nil:
+		s.fail(w, r, "query report", err)
+	default:
+		s.fillReport(&view, st, a, now)
+		s.render(w, r, http.StatusOK, "report", view)
+	}
+}
+
+// parseState reads what an address says. Errors are worded for people.
+func parseState(r *http.Request, site storage.Site, now time.Time, first storage.Day) (state, error) {
+	q := r.URL.Query()
+	name := q.Get("period")
+	if name == "" {
+		name = defaultPeriod
+		if first >= storage.DayOf(now) {
+			name = today
+		}
+	}
+	period, err := ParsePeriod(name, q.Get("from"), q.Get("to"), now, first)
+	if err != nil {
+		return state{}, err
+	}
+	filters, err := parseFilters(q["f"])
+	if err != nil {
+		return state{}, err
+	}
+	if _, ok := findPanel(q.Get("panel")); !ok && q.Get("panel") != "" {
+		return state{}, errors.New("there is no such list")
+	}
+	return state{domain: site.Domain, period: period, filters: filters, panel: q.Get("panel")}, nil
+}
+
+// answer is what the store said to one question; at most one of the two is set.
+type answer struct {
+	res storage.Result
+	err error // wraps storage.ErrNotTogether
+}
+
+// answers is all that a report shows.
+type answers struct {
+	now, before []storage.Value // one for each of tileMetrics; nil if they cannot be told
+	compared    bool            // there is a period before
+	chart       answer
+	panels      map[string]answer // by panel.ID
+}
+
+// ask puts the questions of a report to the store, a few at a time. An error is one of the whole page;
+// what only cannot be told together stays in its own answer.
+func (s *Server) ask(ctx context.Context, site storage.Site, st state, first storage.Day) (*answers, error) {
+	q := storage.Query{Site: site.ID, From: st.period.From, To: st.period.To, Filters: st.filters}
+	a := &answers{panels: map[string]answer{}}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxQueries)
+
+	group.Go(func() (err error) {
+		tiles := q
+		tiles.Metrics = tileMetrics()
+		a.now, err = s.totals(ctx, tiles)
+		return tolerate(err)
+	})
+	if before := st.period.Before(); before.To >= first {
+		a.compared = true
+		group.Go(func() (err error) {
+			tiles := q
+			tiles.From, tiles.To, tiles.Metrics = before.From, before.To, tileMetrics()
+			a.before, err = s.totals(ctx, tiles)
+			return tolerate(err)
+		})
+	}
+	if st.panel == "" {
+		group.Go(func() error {
+			series := q
+			series.Metrics = []storage.Metric{storage.Visitors, storage.PageViews}
+			series.Interval = st.period.Interval
+			a.chart.res, a.chart.err = s.store.Query(ctx, series)
+			return tolerate(a.chart.err)
+		})
+	}
+	panels, limit := panelsOf(st)
+	found := make([]answer, len(panels)) // a slice, since a map cannot be written from two goroutines
+	for i, p := range panels {
+		group.Go(func() error {
+			found[i].res, found[i].err = s.queryPanel(ctx, q, p, limit)
+			return tolerate(found[i].err)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, p := range panels {
+		a.panels[p.ID] = found[i]
+	}
+	return a, nil
+}
+
+// panelsOf lists the panels that a state shows, and how many rows of each.
+func panelsOf(st state) (panels []panel, limit int) {
+	if p, ok := findPanel(st.panel); ok {
+		return []panel{p}, fullPanelRows
+	}
+	for _, g := range panelGroups {
+		panels = append(panels, g.Panels...)
+	}
+	return panels, panelRows
+}
+
+// tolerate lets pass what the page can say in a sentence.
+func tolerate(err error) error {
+	if errors.Is(err, storage.ErrNotTogether) {
+		return nil
+	}
+	return err
+}
+
+// totals asks for metrics of a whole period. Where the store has no row because nothing was counted,
+// counts are zero and means are null.
+func (s *Server) totals(ctx context.Context, q storage.Query) ([]storage.Value, error) {
+	res, err := s.store.Query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Rows) > 0 {
+		return res.Rows[0].Values, nil
+	}
+	values := make([]storage.Value, len(q.Metrics))
+	for i, m := range q.Metrics {
+		switch m {
+		case storage.ViewsPerVisit, storage.BounceRate, storage.VisitDuration, storage.TimeOnPage, storage.ScrollDepth:
+			values[i].Null = true
+		}
+	}
+	return values, nil
+}
+
+// reportFrame fills in what needs no numbers.
+func (s *Server) reportFrame(r *http.Request, site storage.Site, st state, now time.Time) reportPage {
+	last := storage.DayOf(now)
+	view := reportPage{
+		page: s.page(r, site.Domain), Domain: site.Domain, Zone: site.TimeZone,
+		Home: st.withPanel("").withFilters(nil).link(), TagLink: sitePath(site.Domain) + "/tag",
+		Span: span(st.period.From, st.period.To), SeveralDays: st.period.Days() > 1,
+		Unfinished: st.period.From <= last && last <= st.period.To,
+		Custom: customForm{
+			Action: sitePath(site.Domain), Hidden: append([]hidden{{"period", custom}}, hiddenFilters(st)...),
+			From: st.period.From, To: st.period.To, Last: last, Current: st.period.Name == custom,
+		},
+		Filter: filterForm{Action: sitePath(site.Domain), Hidden: append(hiddenPeriod(st), hiddenFilters(st)...)},
+	}
+	for _, p := range periodLinks {
+		view.Periods = append(view.Periods, periodLink{p.label, st.withPeriod(p.name).link(), p.name == st.period.Name})
+	}
+	for _, f := range fields {
+		view.Filter.Fields = append(view.Filter.Fields, option{f.column.String(), f.label})
+	}
+	for _, o := range operators {
+		view.Filter.Operators = append(view.Filter.Operators, option{o.name, o.verb})
+	}
+	for i, f := range st.filters {
+		view.Chips = append(view.Chips, s.chip(st, i, f))
+	}
+	return view
+}
+
+func (s *Server) chip(st state, i int, f storage.Filter) chip {
+	c := chip{Field: columnLabel(f.Column), Remove: st.withFilters(slices.Delete(slices.Clone(st.filters), i, i+1)).link()}
+	for _, o := range operators {
+		if o.op == f.Op {
+			c.Verb = o.verb
+		}
+	}
+	for j, v := range f.Values {
+		if j > 0 {
+			c.Value += " or "
+		}
+		c.Value += s.valueLabel(f.Column, v)
+	}
+	return c
+}
+
+func hiddenPeriod(st state) []hidden {
+	h := []hidden{{"period", st.period.Name}}
+	if st.period.Name == custom {
+		h = append(h, hidden{"from", st.period.From.String()}, hidden{"to", st.period.To.String()})
+	}
+	return h
+}
+
+func hiddenFilters(st state) (h []hidden) {
+	for _, f := range st.filters {
+		h = append(h, hidden{"f", formatFilter(f)})
+	}
+	return h
+}
+
+// fillReport puts the numbers into the page.
+func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Time) {
+	if a.compared {
+		before := st.period.Before()
+		view.Before = span(before.From, before.To)
+	}
+	total := storage.Value{Null: true}
+	if a.now == nil {
+		view.TileNote = notTogether
+	} else {
+		total = a.now[0]
+		view.Tiles = tiles(a.now, a.before)
+	}
+	if st.panel != "" {
+		p, _ := findPanel(st.panel)
+		single := s.panelView(st, p, a.panels[p.ID], total)
+		view.Single, view.Back = &single, st.withPanel("").link()
+	} else {
+		view.Chart = newChart(st, a.chart, now)
+		for _, g := range panelGroups {
+			group := groupView{ID: g.Panels[0].ID + "-group", Title: g.Title}
+			for _, p := range g.Panels {
+				group.Panels = append(group.Panels, s.panelView(st, p, a.panels[p.ID], total))
+			}
+			view.Groups = append(view.Groups, group)
+		}
+	}
+	view.Bounds = hasBounds(view)
+}
+
+// hasBounds tells whether the page shows a number that needs the explanation of "≤".
+func hasBounds(view *reportPage) bool {
+	panels := func(yield func(panelView) bool) {
+		for _, g := range view.Groups {
+			for _, p := range g.Panels {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+		if view.Single != nil {
+			yield(*view.Single)
+		}
+	}
+	for p := range panels {
+		if slices.ContainsFunc(p.Rows, func(r panelRow) bool { return r.Visitors.Bound }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(view.Tiles, func(t tile) bool { return t.Value.Bound }) || view.Chart != nil && view.Chart.Bounds
+}

@@ -1,0 +1,90 @@
+package dashboard
+
+import (
+	"math"
+
+	"dachs/storage"
+)
+
+// tileKinds are the six numbers at the top of the report.
+var tileKinds = []struct {
+	metric storage.Metric
+	label  string
+	show   func(storage.Value) number
+	worse  bool // more of it is worse
+	points bool // it is a percentage: changes are told in points, not in percent of a percentage
+}{
+	{metric: storage.Visitors, label: "Visitors", show: count},
+	{metric: storage.VisitsTotal, label: "Visits", show: count},
+	{metric: storage.PageViews, label: "Page views", show: count},
+	{metric: storage.ViewsPerVisit, label: "Views per visit", show: ratio},
+	{metric: storage.BounceRate, label: "Bounce rate", show: percent, worse: true, points: true},
+	{metric: storage.VisitDuration, label: "Visit duration", show: duration},
+}
+
+func tileMetrics() []storage.Metric {
+	metrics := make([]storage.Metric, len(tileKinds))
+	for i, k := range tileKinds {
+		metrics[i] = k.metric
+	}
+	return metrics
+}
+
+// tile is one number with its change.
+type tile struct {
+	Metric string // name in the Stats API
+	Label  string
+	Value  number
+	Before number
+	Change change
+}
+
+// change says how a number moved. The arrow gives the direction and the words say whether that is good,
+// so that the colour of the class is never needed to understand it.
+type change struct {
+	Arrow string // empty: nothing to say
+	Text  string
+	Class string // "good", "bad" or "even"
+	Words string // for those who do not see the arrow
+}
+
+// tiles makes the tiles of a period; before is nil if there is nothing to compare with.
+func tiles(now, before []storage.Value) []tile {
+	list := make([]tile, len(tileKinds))
+	for i, k := range tileKinds {
+		list[i] = tile{Metric: k.metric.String(), Label: k.label, Value: k.show(now[i])}
+		if before != nil {
+			list[i].Before = k.show(before[i])
+			list[i].Change = compare(now[i], before[i], k.worse, k.points)
+		}
+	}
+	return list
+}
+
+// compare tells the change from before to now. Bounds are not compared: the difference of two bounds
+// bounds nothing.
+func compare(now, before storage.Value, worse, points bool) change {
+	if now.Null || before.Null || now.AtMost || before.AtMost || before.Number == 0 && !points {
+		return change{}
+	}
+	by, unit := now.Number-before.Number, " points"
+	if !points {
+		by, unit = by/before.Number*100, " %"
+	}
+	by = math.Round(by)
+	text := thousands(math.Abs(by)) + unit
+	if points && math.Abs(by) == 1 {
+		text = "1 point"
+	}
+	switch {
+	case by == 0:
+		return change{Arrow: "=", Text: "same", Class: "even", Words: "as before"}
+	case by > 0 && worse:
+		return change{"▲", text, "bad", "more than before, which is worse"}
+	case by > 0:
+		return change{"▲", text, "good", "more than before"}
+	case worse:
+		return change{"▼", text, "good", "less than before, which is better"}
+	}
+	return change{"▼", text, "bad", "less than before"}
+}
