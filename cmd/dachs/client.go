@@ -89,7 +89,7 @@ func (a *app) localClient(o local) (*client, error) {
 	}
 	store, err := openStore(a.data, storage.Options{Logger: a.logger, Now: a.now})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, geo.Close())
 	}
 	adm := &admin{store: store, geo: geo, base: o.Base, logger: a.logger, now: a.now}
 	ln := fasthttputil.NewInmemoryListener()
@@ -104,7 +104,7 @@ func (a *app) localClient(o local) (*client, error) {
 		t.CloseIdleConnections()
 		_ = srv.Close()
 		<-served
-		return store.Close()
+		return errors.Join(store.Close(), geo.Close())
 	}}, nil
 }
 
@@ -181,18 +181,11 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// openStore opens the store and adds to its errors what the person at the keyboard can do.
+// openStore opens the store. Its errors name a remedy already, but not the flag that goes with it.
 func openStore(dir string, o storage.Options) (*storage.DB, error) {
 	store, err := storage.Open(dir, o)
-	switch {
-	case err == nil:
-		return store, nil
-	case errors.Is(err, storage.ErrLocked):
-		return nil, fmt.Errorf("open %s: %w; stop it, or use another directory with --data", dir, err)
-	case errors.Is(err, storage.ErrVersion):
-		return nil, fmt.Errorf("open %s: %w; run the newer dachs that wrote it, or use another directory with --data", dir, err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return nil, fmt.Errorf("open %s: %w; make it writable for this user, or use another directory with --data", dir, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w (set with --data)", err)
 	}
-	return nil, fmt.Errorf("open %s: %w", dir, err)
+	return store, nil
 }

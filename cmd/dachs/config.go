@@ -123,6 +123,9 @@ func (a address) base(listen string) (string, error) {
 	return u.Scheme + "://" + u.Host, nil
 }
 
+// anyHost is how this machine calls itself where a server listens on all addresses.
+const anyHost = "localhost"
+
 // splitListen returns host and port under which this machine reaches a listener.
 func splitListen(listen string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(listen)
@@ -130,7 +133,7 @@ func splitListen(listen string) (host, port string, err error) {
 		return "", "", usagef("--listen %q: want HOST:PORT or :PORT", listen)
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost"
+		host = anyHost
 	}
 	return host, port, nil
 }

@@ -45,8 +45,11 @@ type statsAnswer struct {
 	Results []struct {
 		Dimensions []string   `json:"dimensions"`
 		Metrics    []*float64 `json:"metrics"` // nil: has no meaning here
+		// LowerBounds is set where at least one metric is an upper bound; nil in it stands for an exact one.
+		LowerBounds []*float64 `json:"lower_bounds"`
 	} `json:"results"`
 	Meta struct {
+		Notes          map[string]string `json:"notes"`
 		MetricWarnings map[string]struct {
 			Warning string `json:"warning"`
 		} `json:"metric_warnings"`
@@ -106,7 +109,7 @@ func (c *queryCmd) query() (statsQuery, error) {
 // isDate tells a single day such as 2026-01-31 from a period's name.
 func isDate(s string) bool { return len(s) == 10 && s[4] == '-' && s[7] == '-' }
 
-// write prints the answer as a table or CSV, and what is only a bound as a note.
+// write prints the answer as a table or CSV, and what must be said of a metric as a line beside it.
 func (c *queryCmd) write(stdout, stderr io.Writer, raw []byte) error {
 	var ans statsAnswer
 	if err := json.Unmarshal(raw, &ans); err != nil {
@@ -118,14 +121,21 @@ func (c *queryCmd) write(stdout, stderr io.Writer, raw []byte) error {
 		for _, d := range r.Dimensions {
 			row = append(row, c.cell(d))
 		}
-		for _, m := range r.Metrics {
-			row = append(row, c.number(m))
+		for i, m := range r.Metrics {
+			n := c.number(m)
+			if c.Format == "table" && i < len(r.LowerBounds) && r.LowerBounds[i] != nil {
+				n = "<=" + n
+			}
+			row = append(row, n)
 		}
 		rows = append(rows, row)
 	}
 	for _, metric := range c.Metrics {
 		if w, ok := ans.Meta.MetricWarnings[metric]; ok {
 			fmt.Fprintf(stderr, "%s: %s\n", metric, printable(w.Warning))
+		}
+		if note, ok := ans.Meta.Notes[metric]; ok {
+			fmt.Fprintf(stderr, "%s: %s\n", metric, printable(note))
 		}
 	}
 	if c.Format == "csv" {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -177,6 +176,9 @@ func (s *server) close() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+	if s.geo != nil {
+		errs = append(errs, s.geo.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -194,12 +196,11 @@ func listen(addr string) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", addr, err)
 }
 
-// openGeo opens the country table: the embedded one if file is empty.
+// openGeo opens the table of countries: the embedded one if file is empty.
 func openGeo(file string) (*tracker.Geo, error) {
 	geo, err := tracker.OpenGeo(file)
 	if err != nil {
-		return nil, fmt.Errorf("open --geoip: %w; leave --geoip out to use the embedded country table",
-			errors.New(strings.TrimSuffix(err.Error(), ".")))
+		return nil, fmt.Errorf("%w (set with --geoip)", err)
 	}
 	return geo, nil
 }

@@ -55,6 +55,9 @@ func (c *healthcheckCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if host == anyHost {
+		host = "127.0.0.1" // the image has no file of host names
+	}
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
