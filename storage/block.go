@@ -1,0 +1,279 @@
+package storage
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+const (
+	// blockRows bounds a block so that a code fits two bytes and a column of it decodes in cache.
+	blockRows = 1 << 16
+	// blockDictBytes closes a block early when its strings are long: one column must fit well into one
+	// Badger transaction (1.2 MB with the memtables of badger.go).
+	blockDictBytes = 512 << 10
+)
+
+// block is a part of a run in columns: rows are sorted by the schema's columns, each column is a sorted
+// dictionary and one code a row. Columns and measures that were not asked for are nil.
+type block struct {
+	rows  int
+	dicts [columns][]string
+	codes [columns][]uint16
+	sums  [maxMeasures][]int64
+}
+
+// tuple copies the dimensions of row i.
+func (b *block) tuple(s *schema, i int, dims *[columns]string) {
+	for _, c := range s.columns {
+		dims[c] = b.dicts[c][b.codes[c][i]]
+	}
+}
+
+// builder gathers sorted rows into blocks.
+type builder struct {
+	s         *schema
+	b         *block
+	index     [columns]map[string]uint16
+	dictBytes int
+}
+
+func newBuilder(s *schema) *builder {
+	bl := &builder{s: s}
+	bl.reset()
+	return bl
+}
+
+func (bl *builder) reset() {
+	bl.b = &block{}
+	bl.dictBytes = 0
+	for _, c := range bl.s.columns {
+		bl.index[c] = make(map[string]uint16)
+	}
+}
+
+// full says that the block should be finished before another row is added.
+func (bl *builder) full() bool { return bl.b.rows >= blockRows || bl.dictBytes >= blockDictBytes }
+
+func (bl *builder) add(dims *[columns]string, sums *[maxMeasures]int64) {
+	for _, c := range bl.s.columns {
+		code, ok := bl.index[c][dims[c]]
+		if !ok {
+			code = uint16(len(bl.b.dicts[c]))
+			bl.index[c][dims[c]] = code
+			bl.b.dicts[c] = append(bl.b.dicts[c], dims[c])
+			bl.dictBytes += len(dims[c])
+		}
+		bl.b.codes[c] = append(bl.b.codes[c], code)
+	}
+	for m := range bl.s.measures {
+		bl.b.sums[m] = append(bl.b.sums[m], sums[m])
+	}
+	bl.b.rows++
+}
+
+// finish returns the block with sorted dictionaries and makes the builder ready for the next one.
+func (bl *builder) finish() *block {
+	b := bl.b
+	for _, c := range bl.s.columns {
+		sortDict(b.dicts[c], b.codes[c])
+	}
+	bl.reset()
+	return b
+}
+
+// sortDict sorts a dictionary in place and rewrites the codes to match: equal data gives equal bytes, and
+// neighbours share prefixes.
+func sortDict(dict []string, codes []uint16) {
+	order := make([]uint16, len(dict))
+	for i := range order {
+		order[i] = uint16(i)
+	}
+	slices.SortFunc(order, func(a, b uint16) int { return cmp.Compare(dict[a], dict[b]) })
+	sorted := make([]string, len(dict))
+	rank := make([]uint16, len(dict))
+	for to, from := range order {
+		sorted[to] = dict[from]
+		rank[from] = uint16(to)
+	}
+	copy(dict, sorted)
+	for i, code := range codes {
+		codes[i] = rank[code]
+	}
+}
+
+// errCorrupt is wrapped by every error that means damaged data.
+var errCorrupt = errors.New("data is damaged")
+
+func corruptf(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errCorrupt}, args...)...)
+}
+
+// appendColumn encodes a dictionary (front-coded) and its codes (0, 1 or 2 bytes each).
+func appendColumn(dst []byte, dict []string, codes []uint16) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(dict)))
+	last := ""
+	for _, s := range dict {
+		shared := commonPrefix(last, s)
+		dst = binary.AppendUvarint(dst, uint64(shared))
+		dst = binary.AppendUvarint(dst, uint64(len(s)-shared))
+		dst = append(dst, s[shared:]...)
+		last = s
+	}
+	switch {
+	case len(dict) <= 1:
+	case len(dict) <= 1<<8:
+		for _, c := range codes {
+			dst = append(dst, byte(c))
+		}
+	default:
+		for _, c := range codes {
+			dst = binary.LittleEndian.AppendUint16(dst, c)
+		}
+	}
+	return dst
+}
+
+func commonPrefix(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// decodeColumn is the inverse of appendColumn for a block of rows rows. It copies what it returns.
+func decodeColumn(src []byte, rows int) (dict []string, codes []uint16, err error) {
+	n, src, err := readUvarint(src)
+	if err != nil || n == 0 || n > blockRows {
+		return nil, nil, corruptf("dictionary of %d values", n)
+	}
+	dict = make([]string, 0, min(n, uint64(len(src))))
+	var last []byte
+	for range n {
+		var shared, rest uint64
+		if shared, src, err = readUvarint(src); err != nil {
+			return nil, nil, err
+		}
+		if rest, src, err = readUvarint(src); err != nil {
+			return nil, nil, err
+		}
+		if shared > uint64(len(last)) || rest > uint64(len(src)) {
+			return nil, nil, corruptf("dictionary value runs past the end")
+		}
+		last = append(last[:shared], src[:rest]...)
+		src = src[rest:]
+		dict = append(dict, string(last))
+	}
+	codes = make([]uint16, rows)
+	switch {
+	case n <= 1:
+	case n <= 1<<8:
+		if len(src) != rows {
+			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
+		}
+		for i := range codes {
+			codes[i] = uint16(src[i])
+		}
+	default:
+		if len(src) != 2*rows {
+			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
+		}
+		for i := range codes {
+			codes[i] = binary.LittleEndian.Uint16(src[2*i:])
+		}
+	}
+	for _, c := range codes {
+		if int(c) >= len(dict) {
+			return nil, nil, corruptf("code %d in a dictionary of %d", c, len(dict))
+		}
+	}
+	return dict, codes, nil
+}
+
+func readUvarint(src []byte) (uint64, []byte, error) {
+	v, n := binary.Uvarint(src)
+	if n <= 0 {
+		return 0, src, corruptf("number runs past the end")
+	}
+	return v, src[n:], nil
+}
+
+// appendSums encodes a measure: a width in bytes (0 if all are equal, then the value as a varint), and the
+// values as signed little-endian numbers of that width.
+func appendSums(dst []byte, sums []int64) []byte {
+	lo, hi := slices.Min(sums), slices.Max(sums)
+	switch {
+	case lo == hi:
+		return binary.AppendVarint(append(dst, 0), lo)
+	case lo >= math.MinInt8 && hi <= math.MaxInt8:
+		dst = append(dst, 1)
+		for _, v := range sums {
+			dst = append(dst, byte(v))
+		}
+	case lo >= math.MinInt16 && hi <= math.MaxInt16:
+		dst = append(dst, 2)
+		for _, v := range sums {
+			dst = binary.LittleEndian.AppendUint16(dst, uint16(v))
+		}
+	case lo >= math.MinInt32 && hi <= math.MaxInt32:
+		dst = append(dst, 4)
+		for _, v := range sums {
+			dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
+		}
+	default:
+		dst = append(dst, 8)
+		for _, v := range sums {
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
+		}
+	}
+	return dst
+}
+
+// decodeSums is the inverse of appendSums.
+func decodeSums(src []byte, rows int) ([]int64, error) {
+	if len(src) == 0 {
+		return nil, corruptf("empty measure")
+	}
+	width, src := int(src[0]), src[1:]
+	sums := make([]int64, rows)
+	if width == 0 {
+		v, n := binary.Varint(src)
+		if n <= 0 {
+			return nil, corruptf("measure has no value")
+		}
+		for i := range sums {
+			sums[i] = v
+		}
+		return sums, nil
+	}
+	if len(src) != width*rows {
+		return nil, corruptf("%d measure bytes of width %d for %d rows", len(src), width, rows)
+	}
+	switch width {
+	case 1:
+		for i := range sums {
+			sums[i] = int64(int8(src[i]))
+		}
+	case 2:
+		for i := range sums {
+			sums[i] = int64(int16(binary.LittleEndian.Uint16(src[2*i:])))
+		}
+	case 4:
+		for i := range sums {
+			sums[i] = int64(int32(binary.LittleEndian.Uint32(src[4*i:])))
+		}
+	case 8:
+		for i := range sums {
+			sums[i] = int64(binary.LittleEndian.Uint64(src[8*i:]))
+		}
+	default:
+		return nil, corruptf("measure of width %d", width)
+	}
+	return sums, nil
+}

@@ -1,0 +1,243 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+const (
+	// Format is the version of everything that FORMAT.md describes.
+	Format = 1
+	// formatFile holds the version as text, so that it can be read before Badger touches anything.
+	formatFile   = "format"
+	formatPrefix = "dachs store, format "
+	badgerDir    = "badger"
+	// syncEvery bounds what a power cut can take when Options.Sync is off.
+	syncEvery = time.Second
+)
+
+// Options configures Open. The zero value of each field is its default.
+type Options struct {
+	// Sync makes every commit reach the disk before Append returns. Without it an accepted hit survives
+	// the end of the process at any moment; what a power cut can take is bounded to the last second.
+	Sync   bool
+	Logger *slog.Logger     // nil: silent
+	Now    func() time.Time // nil: time.Now
+}
+
+var (
+	// ErrClosed is returned after Close has begun.
+	ErrClosed = errors.New("store is closed")
+	// ErrOverloaded says that the queue is full: nothing was stored, try again later.
+	ErrOverloaded = errors.New("store is overloaded")
+	// ErrUnavailable says that the last commit failed (disk full, read-only): nothing was stored, try again later.
+	ErrUnavailable = errors.New("store cannot be written")
+	// ErrLocked says that another process has the store open.
+	ErrLocked = errors.New("store is in use by another process")
+	// ErrVersion says that the store was written by a newer version of Dachs, or is none of its stores.
+	ErrVersion = errors.New("store has a format that this version cannot read")
+	// ErrNotFound says that a site, token or login does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a site exists already.
+	ErrExists = errors.New("exists already")
+	// ErrImported says that this very input has been imported before.
+	ErrImported = errors.New("imported already")
+)
+
+// DB is an open store. All methods may be called from many goroutines.
+type DB struct {
+	badger *badger.DB
+	codec  *codec
+	log    *slog.Logger
+	now    func() time.Time
+	queue  queue
+	merges merges
+	sites  atomic.Pointer[siteIndex]
+
+	// structure is held while runs or sites are replaced or removed, so that a merge cannot bring back what
+	// a removal has just deleted. Commits of new runs do not take it.
+	structure sync.Mutex
+
+	dirty atomic.Bool // something was committed since the last sync
+	stop  chan struct{}
+	owned sync.WaitGroup // the goroutines for writing, merging and syncing
+}
+
+// Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
+// Errors wrap ErrLocked and ErrVersion, and name a remedy.
+func Open(dir string, o Options) (*DB, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := prepareDir(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	b, err := badger.Open(badgerOptions(filepath.Join(dir, badgerDir), o))
+	if err != nil {
+		if isLocked(err) {
+			return nil, fmt.Errorf("open store %s: %w: stop it first, or choose another directory", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	c, err := newCodec()
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	db := &DB{badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
+	db.queue.wake = make(chan struct{}, 1)
+	if err := db.load(); err != nil {
+		c.close()
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), b.Close())
+	}
+	db.owned.Go(db.write)
+	db.owned.Go(db.merge)
+	db.owned.Go(db.syncLoop)
+	return db, nil
+}
+
+// load reads what lives in memory, and sweeps what a crash left behind.
+func (db *DB) load() error {
+	if err := db.loadSites(); err != nil {
+		return err
+	}
+	if err := db.sweep(); err != nil {
+		return err
+	}
+	if err := db.sweepSites(); err != nil {
+		return err
+	}
+	return db.merges.load(db)
+}
+
+// prepareDir makes the directory and checks that what is in it is ours and not newer than we are.
+func prepareDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
+	}
+	name := filepath.Join(dir, formatFile)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeFormat(dir, name)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: give this user read access, or choose another directory", err)
+	}
+	var version int
+	if _, err := fmt.Sscanf(string(text), formatPrefix+"%d", &version); err != nil {
+		return fmt.Errorf("%s: %w: choose another directory", name, ErrVersion)
+	}
+	if version != Format {
+		return fmt.Errorf("%s: %w: it has format %d, this version reads %d: install the version of Dachs that wrote it, or a newer one",
+			dir, ErrVersion, version, Format)
+	}
+	return nil
+}
+
+// makeFormat marks a new store. The name is written last and at once, so that a crash leaves no half of it.
+func makeFormat(dir, name string) error {
+	if _, err := os.Stat(filepath.Join(dir, badgerDir)); err == nil {
+		return fmt.Errorf("%s: %w: its file %q is missing: restore it, or choose another directory", dir, ErrVersion, formatFile)
+	}
+	temp := name + ".new"
+	if err := os.WriteFile(temp, fmt.Appendf(nil, formatPrefix+"%d\n", Format), 0o600); err != nil {
+		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
+	}
+	return os.Rename(temp, name)
+}
+
+// Close stores what is queued, stops the goroutines, and releases the directory.
+func (db *DB) Close() error {
+	if !db.queue.close() {
+		return ErrClosed
+	}
+	close(db.stop)
+	db.owned.Wait()
+	err := db.badger.Close()
+	db.codec.close()
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// syncLoop brings what was committed to the disk, once a second.
+func (db *DB) syncLoop() {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-db.stop:
+			return // Badger syncs when it is closed
+		}
+		if !db.dirty.Swap(false) {
+			continue
+		}
+		if err := db.badger.Sync(); err != nil {
+			db.dirty.Store(true)
+			db.log.Error("cannot sync the store: a power cut may now lose more than a second of hits", "error", err)
+		}
+	}
+}
+
+// update runs fn in one transaction that is stored as a whole.
+func (db *DB) update(fn func(txn *badger.Txn) error) error {
+	if err := db.badger.Update(fn); err != nil {
+		return err
+	}
+	db.dirty.Store(true)
+	return nil
+}
+
+// deletePrefix deletes all keys under a prefix, in transactions of bounded size.
+func (db *DB) deletePrefix(prefix []byte) error {
+	for {
+		keys, err := db.keys(prefix, maxTxnKeys)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		err = db.update(func(txn *badger.Txn) error {
+			for _, k := range keys {
+				if err := txn.Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// keys returns up to limit keys under a prefix; limit 0 means all.
+func (db *DB) keys(prefix []byte, limit int) ([][]byte, error) {
+	var keys [][]byte
+	err := db.badger.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		for it.Rewind(); it.Valid() && (limit == 0 || len(keys) < limit); it.Next() {
+			keys = append(keys, it.Item().KeyCopy(nil))
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// isDiskFull reports whether an error is, or says, that no space is left; Badger does not always wrap.
+func isDiskFull(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "no space left")
+}

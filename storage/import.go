@@ -1,0 +1,148 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+const (
+	// importRows is how many tuples an import gathers in memory before it writes them.
+	importRows = 100_000
+	// maxImportRuns keeps the final transaction, which makes all runs count at once, within Badger's bounds.
+	maxImportRuns = 2000
+)
+
+// Fingerprint tells inputs of BeginImport apart without keeping anything of their content.
+type Fingerprint struct {
+	Bytes, Lines int64  // after decompression
+	First, Last  Day    // earliest and latest hit
+	Checksum     uint16 // of the content: deliberately too short to test guesses of a line against it
+}
+
+// Import stores rows that stay invisible until Commit: all of them count, or none.
+// A crash before Commit leaves nothing. One goroutine at a time may use an Import.
+type Import struct {
+	db    *DB
+	site  uint32
+	sums  *summer
+	runs  []importedRun
+	ended bool
+}
+
+type importedRun struct {
+	ref  runRef
+	head header
+}
+
+// BeginImport starts an import into a site.
+func (db *DB) BeginImport(site uint32) (*Import, error) {
+	if !db.alive(site) {
+		return nil, fmt.Errorf("begin import: site %d: %w", site, ErrNotFound)
+	}
+	return &Import{db: db, site: site, sums: newSummer()}, nil
+}
+
+// Append adds rows, which must be of the import's site; equal tuples are summed. After an error only Rollback is of use.
+func (im *Import) Append(rows ...Row) error {
+	for i := range rows {
+		if rows[i].Site != im.site {
+			return fmt.Errorf("import row: site %d instead of %d: %w", rows[i].Site, im.site, ErrBadQuery)
+		}
+		im.sums.add(&rows[i])
+	}
+	if len(im.sums.index) < importRows {
+		return nil
+	}
+	return im.flush()
+}
+
+// flush writes what was gathered as runs that do not count yet.
+func (im *Import) flush() error {
+	for _, p := range im.sums.sorted() {
+		if err := im.writePartition(p, im.sums.parts[p]); err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+	}
+	im.sums = newSummer()
+	return nil
+}
+
+func (im *Import) writePartition(p partition, rows []*Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if len(im.runs) == maxImportRuns {
+		return errors.New("too much for one import: split the input, by month for example")
+	}
+	w, err := im.db.newRunWriter(runRef{p.site, p.table, p.day, 1, rand.Uint64()})
+	if err != nil {
+		return err
+	}
+	im.runs = append(im.runs, importedRun{ref: w.ref}) // for Rollback, from here on
+	sortRows(w.s, rows)
+	for _, r := range rows {
+		if err := w.add(&r.Dims, &r.Sums); err != nil {
+			return err
+		}
+	}
+	im.runs[len(im.runs)-1].head, err = w.finish(false)
+	return err
+}
+
+// Commit makes the rows count. Unless again is set it refuses a fingerprint that the site has seen, with
+// ErrImported. After an error nothing counts and only Rollback is of use.
+func (im *Import) Commit(f Fingerprint, again bool) error {
+	if im.ended {
+		return ErrClosed
+	}
+	if err := im.flush(); err != nil {
+		return err
+	}
+	db := im.db
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	if !db.alive(im.site) {
+		return fmt.Errorf("commit import: site %d: %w", im.site, ErrNotFound)
+	}
+	refs := make([]runRef, 0, len(im.runs))
+	err := db.update(func(txn *badger.Txn) error {
+		key := importKey(im.site, f)
+		if _, err := txn.Get(key); err == nil && !again {
+			return ErrImported
+		} else if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
+		for _, r := range im.runs {
+			if err := txn.Set(r.ref.headerKey(), r.head.append(nil)); err != nil {
+				return err
+			}
+			if err := txn.Delete(r.ref.runKey(prefixGarbage)); err != nil {
+				return err
+			}
+			refs = append(refs, r.ref)
+		}
+		return txn.Set(key, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("commit import: %w", err)
+	}
+	im.ended = true
+	db.merges.added(refs)
+	return nil
+}
+
+// Rollback drops the rows. It does nothing after Commit.
+func (im *Import) Rollback() error {
+	if im.ended {
+		return nil
+	}
+	im.ended = true
+	var errs []error
+	for _, r := range im.runs {
+		errs = append(errs, im.db.dropChunks(r.ref))
+	}
+	return errors.Join(errs...)
+}

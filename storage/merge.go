@@ -1,0 +1,448 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+const (
+	// mergeFanIn is how many runs of one level are merged into one of the next: a day of n commits has at
+	// most mergeFanIn runs on each of log(n) levels, and each row is rewritten log(n) times.
+	mergeFanIn = 8
+	// maxMergeRuns bounds the memory of one merge: a block of each run is held.
+	maxMergeRuns = 64
+	maxLevel     = 255
+	// mergeRetry is the pause after a merge that failed, so that a full disk is not hammered.
+	mergeRetry = 30 * time.Second
+)
+
+// merges knows how many runs each level of each partition has, and which partitions have enough to merge.
+type merges struct {
+	wake chan struct{} // capacity 1
+
+	mu   sync.Mutex // guards the following
+	runs map[partition][]int
+	due  map[partition]bool
+}
+
+// load counts the runs of the store.
+func (m *merges) load(db *DB) error {
+	m.wake = make(chan struct{}, 1)
+	m.runs = make(map[partition][]int)
+	m.due = make(map[partition]bool)
+	keys, err := db.keys([]byte{prefixHeader}, 0)
+	if err != nil {
+		return fmt.Errorf("read run headers: %w", err)
+	}
+	refs := make([]runRef, 0, len(keys))
+	for _, k := range keys {
+		ref, err := parseHeaderKey(k)
+		if err != nil {
+			return fmt.Errorf("read run headers: key %x: %w", k, err)
+		}
+		refs = append(refs, ref)
+	}
+	m.added(refs)
+	return nil
+}
+
+// added notes new runs.
+func (m *merges) added(refs []runRef) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, ref := range refs {
+		p := ref.partition()
+		levels := m.runs[p]
+		for len(levels) <= int(ref.level) {
+			levels = append(levels, 0)
+		}
+		levels[ref.level]++
+		m.runs[p] = levels
+		if levels[ref.level] >= mergeFanIn {
+			m.due[p] = true
+		}
+	}
+	if len(m.due) > 0 {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// set replaces what is known of a partition.
+func (m *merges) set(p partition, refs []runRef) {
+	m.mu.Lock()
+	delete(m.runs, p)
+	delete(m.due, p)
+	m.mu.Unlock()
+	m.added(refs)
+}
+
+// forget drops all partitions of a site.
+func (m *merges) forget(site uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p := range m.runs {
+		if p.site == site {
+			delete(m.runs, p)
+			delete(m.due, p)
+		}
+	}
+}
+
+// next returns a partition that is due.
+func (m *merges) next() (partition, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p := range m.due {
+		return p, true
+	}
+	return partition{}, false
+}
+
+// merge is the goroutine that merges what is due.
+func (db *DB) merge() {
+	for {
+		select {
+		case <-db.merges.wake:
+		case <-db.stop:
+			return
+		}
+		for p, ok := db.merges.next(); ok; p, ok = db.merges.next() {
+			err := db.mergePartition(p)
+			if err != nil {
+				db.log.Error("cannot merge runs: trying again later", "site", p.site, "day", p.day.String(), "error", err)
+				select {
+				case <-time.After(mergeRetry):
+				case <-db.stop:
+					return
+				}
+			}
+			select {
+			case <-db.stop:
+				return
+			default:
+			}
+		}
+	}
+}
+
+// mergePartition merges the lowest level that has enough runs, and brings the bookkeeping up to date.
+func (db *DB) mergePartition(p partition) error {
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	refs, err := db.partitionRuns(p)
+	if err != nil {
+		return err
+	}
+	if chosen := chooseRuns(refs); chosen != nil && db.alive(p.site) {
+		if err := db.mergeRuns(p, chosen); err != nil {
+			return err
+		}
+		if refs, err = db.partitionRuns(p); err != nil {
+			return err
+		}
+	}
+	// A commit may have added a run between the look and here; it is in refs, or the next commit wakes us.
+	db.merges.set(p, refs)
+	return nil
+}
+
+// chooseRuns returns the runs of the lowest level that has enough of them.
+func chooseRuns(refs []runRef) []runRef {
+	byLevel := make(map[uint8][]runRef)
+	lowest := -1
+	for _, ref := range refs {
+		byLevel[ref.level] = append(byLevel[ref.level], ref)
+		if len(byLevel[ref.level]) >= mergeFanIn && (lowest < 0 || int(ref.level) < lowest) {
+			lowest = int(ref.level)
+		}
+	}
+	if lowest < 0 {
+		return nil
+	}
+	chosen := byLevel[uint8(lowest)]
+	return chosen[:min(len(chosen), maxMergeRuns)]
+}
+
+func (db *DB) partitionRuns(p partition) ([]runRef, error) {
+	keys, err := db.keys(dayHeaders(p), 0)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]runRef, len(keys))
+	for i, k := range keys {
+		if refs[i], err = parseHeaderKey(k); err != nil {
+			return nil, err
+		}
+	}
+	return refs, nil
+}
+
+// mergeRuns replaces runs of a partition by one with the same sums. Readers see the old ones or the new one:
+// chunks are written first and count only with their header; a crash in between leaves garbage marks.
+func (db *DB) mergeRuns(p partition, refs []runRef) error {
+	out := runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()}
+	w, err := db.newRunWriter(out)
+	if err != nil {
+		return err
+	}
+	chunked, err := db.mergeInto(w, refs)
+	if err != nil {
+		return errors.Join(err, w.abort())
+	}
+	head, err := w.finish(true)
+	if err != nil {
+		return errors.Join(err, w.abort())
+	}
+	err = db.update(func(txn *badger.Txn) error {
+		for _, ref := range refs {
+			if err := txn.Delete(ref.headerKey()); err != nil {
+				return err
+			}
+		}
+		for _, ref := range chunked {
+			if err := txn.Set(ref.runKey(prefixGarbage), nil); err != nil {
+				return err
+			}
+		}
+		if len(head.blockRows) > 0 {
+			if err := txn.Set(out.headerKey(), head.append(nil)); err != nil {
+				return err
+			}
+		}
+		return txn.Delete(out.runKey(prefixGarbage))
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("replace runs: %w", err), w.abort())
+	}
+	for _, ref := range chunked {
+		if err := db.dropChunks(ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nextLevel(refs []runRef) uint8 {
+	level := uint8(0)
+	for _, ref := range refs {
+		level = max(level, ref.level)
+	}
+	return min(level, maxLevel-1) + 1
+}
+
+// mergeInto reads the runs in one state of the store and writes the sums of equal tuples in order. It returns
+// those of the runs that have chunks to delete afterwards.
+func (db *DB) mergeInto(w *runWriter, refs []runRef) (chunked []runRef, err error) {
+	err = db.badger.View(func(txn *badger.Txn) error {
+		cursors := make([]*cursor, 0, len(refs))
+		for _, ref := range refs {
+			item, err := txn.Get(ref.headerKey())
+			if err != nil {
+				return err
+			}
+			r, err := openRun(db.codec, txn, item)
+			if err != nil {
+				return err
+			}
+			if r.head.inline == nil {
+				chunked = append(chunked, ref)
+			}
+			c := &cursor{run: r, row: -1}
+			if err := c.next(); err != nil {
+				return err
+			}
+			cursors = append(cursors, c)
+		}
+		return w.merge(cursors)
+	})
+	return chunked, err
+}
+
+// cursor walks over the tuples of a run in order.
+type cursor struct {
+	run   *run
+	n     int // next block
+	block *block
+	row   int
+	dims  [columns]string
+	done  bool
+}
+
+// next moves to the next tuple, or sets done.
+func (c *cursor) next() error {
+	c.row++
+	for c.block == nil || c.row >= c.block.rows {
+		if c.n == len(c.run.head.blockRows) {
+			c.done = true
+			return nil
+		}
+		b, err := c.run.load(c.n)
+		if err != nil {
+			return err
+		}
+		c.block, c.row = b, 0
+		c.n++
+	}
+	c.block.tuple(c.run.s, c.row, &c.dims)
+	return nil
+}
+
+// merge writes the union of the cursors, equal tuples summed, tuples whose sums are all zero left out.
+func (w *runWriter) merge(cursors []*cursor) error {
+	live := slices.DeleteFunc(cursors, func(c *cursor) bool { return c.done })
+	for len(live) > 0 {
+		least := live[0]
+		for _, c := range live[1:] {
+			if compareTuples(w.s, &c.dims, &least.dims) < 0 {
+				least = c
+			}
+		}
+		dims := least.dims
+		var sums [maxMeasures]int64
+		for _, c := range live {
+			if compareTuples(w.s, &c.dims, &dims) != 0 {
+				continue
+			}
+			for m := range w.s.measures {
+				sums[m] += c.block.sums[m][c.row]
+			}
+			if err := c.next(); err != nil {
+				return err
+			}
+		}
+		if sums != [maxMeasures]int64{} {
+			if err := w.add(&dims, &sums); err != nil {
+				return err
+			}
+		}
+		live = slices.DeleteFunc(live, func(c *cursor) bool { return c.done })
+	}
+	return nil
+}
+
+// runWriter writes the chunks of a run that does not count yet.
+type runWriter struct {
+	db      *DB
+	s       *schema
+	ref     runRef
+	builder *builder
+	head    header
+	pending []badgerEntry
+	size    int
+}
+
+type badgerEntry struct{ key, value []byte }
+
+// newRunWriter marks the run as garbage until finish's caller stores its header and removes the mark.
+func (db *DB) newRunWriter(ref runRef) (*runWriter, error) {
+	s, err := schemaOf(ref.table)
+	if err != nil {
+		return nil, err
+	}
+	err = db.update(func(txn *badger.Txn) error { return txn.Set(ref.runKey(prefixGarbage), nil) })
+	if err != nil {
+		return nil, fmt.Errorf("begin run: %w", err)
+	}
+	return &runWriter{db: db, s: s, ref: ref, builder: newBuilder(s)}, nil
+}
+
+// add appends a tuple, which must be greater than the one before.
+func (w *runWriter) add(dims *[columns]string, sums *[maxMeasures]int64) error {
+	if w.builder.full() {
+		if err := w.flush(w.builder.finish()); err != nil {
+			return err
+		}
+	}
+	w.builder.add(dims, sums)
+	return nil
+}
+
+// flush writes a block in transactions of bounded size.
+func (w *runWriter) flush(b *block) error {
+	n := len(w.head.blockRows)
+	w.head.blockRows = append(w.head.blockRows, b.rows)
+	err := w.db.codec.chunks(w.s, w.ref, n, b, func(key, value []byte) error {
+		if w.size+len(value) > maxTxnBytes {
+			if err := w.store(); err != nil {
+				return err
+			}
+		}
+		w.pending = append(w.pending, badgerEntry{key, value})
+		w.size += len(key) + len(value)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.store()
+}
+
+func (w *runWriter) store() error {
+	err := w.db.update(func(txn *badger.Txn) error {
+		for _, e := range w.pending {
+			if err := txn.Set(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.pending, w.size = w.pending[:0], 0
+	if err != nil {
+		return fmt.Errorf("write run: %w", err)
+	}
+	return nil
+}
+
+// finish returns the header that makes the run count. It has no blocks if no tuple was added. A small run is
+// kept whole in its header if inline is set.
+func (w *runWriter) finish(inline bool) (header, error) {
+	if w.builder.b.rows == 0 {
+		return w.head, nil
+	}
+	b := w.builder.finish()
+	if inline && len(w.head.blockRows) == 0 {
+		if in := inlineBlock(w.s, b); in != nil {
+			return header{blockRows: []int{b.rows}, inline: in}, nil
+		}
+	}
+	err := w.flush(b)
+	return w.head, err
+}
+
+// abort deletes what was written.
+func (w *runWriter) abort() error { return w.db.dropChunks(w.ref) }
+
+// dropChunks deletes the chunks of a run without header, then its garbage mark.
+func (db *DB) dropChunks(ref runRef) error {
+	if err := db.deletePrefix(ref.runKey(prefixChunk)); err != nil {
+		return fmt.Errorf("delete chunks: %w", err)
+	}
+	return db.update(func(txn *badger.Txn) error { return txn.Delete(ref.runKey(prefixGarbage)) })
+}
+
+// sweep deletes the chunks of runs that a crash left unfinished, or replaced but not deleted.
+func (db *DB) sweep() error {
+	keys, err := db.keys([]byte{prefixGarbage}, 0)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		ref, err := parseGarbageKey(k)
+		if err != nil {
+			return fmt.Errorf("sweep: key %x: %w", k, err)
+		}
+		if err := db.dropChunks(ref); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Metric is a number that can be asked for.
+type Metric uint8
+
+const (
+	// Visitors are distinct visitors of a day; over several days the sum of the daily ones,
+	// by hour the distinct visitors of the hour.
+	Visitors Metric = iota + 1
+	VisitsTotal
+	PageViews
+	// ViewsPerVisit is page views divided by visits.
+	ViewsPerVisit
+	// BounceRate is the share of visits with one page view and no interactive event, in percent.
+	BounceRate
+	// VisitDuration is the mean time from the first to the last hit of a visit, in seconds.
+	VisitDuration
+	// Events are page views and custom events together.
+	Events
+	// TimeOnPage is the engaged time of a page divided by the visits that saw it, in seconds.
+	TimeOnPage
+	// ScrollDepth is the mean over visits of the deepest scroll position on a page, in percent.
+	ScrollDepth
+
+	metrics // one more than the last
+)
+
+var metricNames = [metrics]string{
+	Visitors: "visitors", VisitsTotal: "visits", PageViews: "pageviews", ViewsPerVisit: "views_per_visit",
+	BounceRate: "bounce_rate", VisitDuration: "visit_duration", Events: "events",
+	TimeOnPage: "time_on_page", ScrollDepth: "scroll_depth",
+}
+
+// String returns the metric's name in the Stats API.
+func (m Metric) String() string {
+	if m > 0 && m < metrics {
+		return metricNames[m]
+	}
+	return fmt.Sprintf("metric %d", uint8(m))
+}
+
+// ParseMetric is the inverse of Metric.String.
+func ParseMetric(name string) (Metric, error) {
+	for m, n := range metricNames {
+		if n == name && n != "" {
+			return Metric(m), nil
+		}
+	}
+	return 0, fmt.Errorf("metric %q: unknown; known are visitors, visits, pageviews, views_per_visit, bounce_rate, "+
+		"visit_duration, events, time_on_page, scroll_depth", name)
+}
+
+// Interval cuts a query's days into buckets.
+type Interval uint8
+
+const (
+	Whole   Interval = iota // one bucket
+	ByHour                  // local clock hours
+	ByDay                   // days
+	ByWeek                  // weeks, from Monday
+	ByMonth                 // calendar months
+)
+
+// Op compares a column with the values of a Filter.
+type Op uint8
+
+const (
+	Is       Op = iota // equals one of the values
+	IsNot              // equals none of the values
+	Contains           // contains one of the values, letter for letter
+)
+
+// Filter keeps the tuples whose column passes. The empty string is the value "none" (no campaign, direct).
+type Filter struct {
+	Column Column
+	Op     Op
+	Values []string
+}
+
+// Order sorts the rows of a result. Exactly one of the three is set; see OrderMetric and the others.
+type Order struct {
+	Metric Metric // by this metric, which must be among the query's
+	Column Column // by this column, which must be among GroupBy; used if Metric is 0
+	Time   bool   // by the bucket
+	Desc   bool
+}
+
+// Query asks for metrics of one site over whole days. The dashboard, the Stats API and the command line
+// all ask through it.
+type Query struct {
+	Site     uint32 // Site.ID
+	From, To Day    // both inclusive
+	Metrics  []Metric
+	GroupBy  []Column // at most two
+	Interval Interval
+	Filters  []Filter // all of them must hold
+	Order    []Order  // default: the bucket ascending if Interval is set, else the first metric descending
+	Limit    int      // 0: all rows
+	Offset   int
+}
+
+// Result answers a Query.
+type Result struct {
+	Rows  []ResultRow
+	Total int // rows before Limit and Offset
+}
+
+// ResultRow is one group. Groups in which everything is zero are left out: also buckets without hits.
+type ResultRow struct {
+	Day    Day // first day of the bucket; Query.From if Interval is Whole
+	Hour   int // of the bucket, if Interval is ByHour
+	Keys   []string
+	Values []Value // one for each of Query.Metrics
+}
+
+// Value is the answer for one metric. If Null, the metric has no meaning here (no visits to divide by, or
+// a metric of whole visits under a filter over single hits). Where counts of tuples do not hold the exact
+// number, AtMost is true: the truth lies between Low and Number.
+type Value struct {
+	Number float64
+	Low    float64
+	AtMost bool
+	Null   bool
+}
+
+// ErrNotTogether says that no table holds the dimensions of a query together, such as an exit page under a
+// page filter. The text of the wrapping error names them and can be shown to people.
+var ErrNotTogether = errors.New("no table holds these dimensions together")
+
+// ErrBadQuery marks a query that is malformed: an unknown column, too many dimensions, days in the wrong order.
+var ErrBadQuery = errors.New("bad query")

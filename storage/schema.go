@@ -1,0 +1,173 @@
+package storage
+
+import "fmt"
+
+// Table names one cube of counts. A table is a schema, the engine is one.
+type Table uint8
+
+const (
+	// Hits counts page views and events, one tuple for each combination of Hour, Kind, Name, Path and so on.
+	Hits Table = 1
+	// Visits counts visits as wholes: entry and exit page, bounces, seconds.
+	Visits Table = 2
+)
+
+// Column is one dimension of a tuple. Both tables share the names; each has its own choice of them.
+// Numbers are part of the format on disk: never reorder, only append.
+type Column uint8
+
+const (
+	Hour     Column = iota // local clock hour, "00" to "23"; in Visits that of the visit's start
+	Kind                   // KindPageView, KindEvent or KindHost
+	Name                   // event name; "pageview" for page views, empty for KindHost
+	Path                   // path of the page that the hit speaks of
+	Previous               // path of the page view before it: of the visit, or of the day where Visitors are booked; empty if none
+	Hostname               // host of the page; in Visits that of the first hit
+	Props                  // canonical encoding of an event's properties
+	Currency               // ISO 4217 code of Revenue
+	Entry                  // path of the visit's first page view; empty while there is none
+	Exit                   // path of the visit's last page view; Visits only
+	Source
+	Channel
+	Referrer // host and path
+	UTMSource
+	UTMMedium
+	UTMCampaign
+	UTMTerm
+	UTMContent
+	Country // ISO 3166-1 alpha-2
+	Region
+	City
+	Browser
+	BrowserVersion // major
+	OS
+	OSVersion // major
+	Device
+	Screen
+	Language
+
+	columns // count of the above
+)
+
+// Values of the column Kind.
+const (
+	KindPageView = "pageview"
+	KindEvent    = "event"
+	// KindHost marks tuples with no count of their own: the first hit of a hostname in a visit,
+	// a day or an hour, which makes visitors by hostname exact.
+	KindHost = "host"
+)
+
+// PageViewName is the value of the column Name for page views, as in Plausible's API.
+const PageViewName = "pageview"
+
+// Measure is one sum of a tuple. The numbers are per table and part of the format on disk.
+type Measure uint8
+
+// Measures of the table Hits. "It" is the tuple's page for page views, its event name for events, its
+// hostname for KindHost.
+const (
+	Count        Measure = iota // hits
+	HitVisits                   // visits for which this was the first of it
+	HitVisitors                 // visitors for whom this was the first of it today
+	PropVisitors                // visitors for whom this was the first of it with these properties today
+	HourVisitors                // visitors for whom this was the first of it in this clock hour
+	Engaged                     // milliseconds that the page was visible and in focus
+	ScrollSum                   // sum of the deepest scroll position of each visit, percent of the page
+	ScrollCount                 // visits that ScrollSum speaks of
+	Revenue                     // minor units of Currency
+
+	hitMeasures
+)
+
+// Measures of the table Visits.
+const (
+	VisitCount        Measure = iota // visits
+	VisitVisitors                    // visitors whose first visit of the day this was
+	VisitHourVisitors                // visitors seen in this clock hour, booked on their first visit of the day
+	Bounces                          // visits with one page view and no interactive event
+	VisitPageViews                   // page views
+	VisitEvents                      // custom events
+	Seconds                          // seconds from the first hit to the last
+
+	visitMeasures
+)
+
+// maxMeasures is the number of sums that a Row has room for.
+const maxMeasures = int(hitMeasures)
+
+// schema is what the engine knows of a table.
+type schema struct {
+	table    Table
+	name     string
+	columns  []Column // in sort order of a run
+	measures int
+}
+
+// origin and attributes close both tables.
+var attributeColumns = []Column{
+	Channel, Source, Referrer, UTMSource, UTMMedium, UTMCampaign, UTMTerm, UTMContent,
+	Device, OS, Browser, OSVersion, BrowserVersion, Screen, Country, Language, Region, City,
+}
+
+var (
+	hitsSchema = &schema{Hits, "hits",
+		append([]Column{Kind, Name, Path, Previous, Entry, Hostname, Hour, Props, Currency}, attributeColumns...), int(hitMeasures)}
+	visitsSchema = &schema{Visits, "visits",
+		append([]Column{Entry, Exit, Hostname, Hour}, attributeColumns...), int(visitMeasures)}
+)
+
+// schemas lists every table once, for loops over all of them.
+var schemas = []*schema{hitsSchema, visitsSchema}
+
+func schemaOf(t Table) (*schema, error) {
+	for _, s := range schemas {
+		if s.table == t {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("table %d: unknown", t)
+}
+
+// Row is one increment: a tuple of a table on one day of one site, and what to add to its measures.
+// Measures may be negative. Columns that the table does not have are ignored.
+type Row struct {
+	Site  uint32 // Site.ID
+	Table Table
+	Day   Day
+	Dims  [columns]string
+	Sums  [maxMeasures]int64
+}
+
+// columnNames are the names of dimensions as Plausible's Stats API writes them.
+// Columns without a name here cannot be asked for.
+var columnNames = [columns]string{
+	Name: "event:name", Path: "event:page", Hostname: "event:hostname",
+	Entry: "visit:entry_page", Exit: "visit:exit_page",
+	Source: "visit:source", Channel: "visit:channel", Referrer: "visit:referrer",
+	UTMSource: "visit:utm_source", UTMMedium: "visit:utm_medium", UTMCampaign: "visit:utm_campaign",
+	UTMTerm: "visit:utm_term", UTMContent: "visit:utm_content",
+	Country: "visit:country", Region: "visit:region", City: "visit:city",
+	Browser: "visit:browser", BrowserVersion: "visit:browser_version",
+	OS: "visit:os", OSVersion: "visit:os_version",
+	Device: "visit:device", Screen: "visit:screen", Language: "visit:language",
+}
+
+// String returns the column's name in the Stats API, such as visit:country.
+func (c Column) String() string {
+	if c < columns && columnNames[c] != "" {
+		return columnNames[c]
+	}
+	return fmt.Sprintf("column %d", uint8(c))
+}
+
+// ParseColumn is the inverse of Column.String for columns that can be asked for.
+func ParseColumn(name string) (Column, error) {
+	for c, n := range columnNames {
+		if n == name && n != "" {
+			return Column(c), nil
+		}
+	}
+	return 0, fmt.Errorf("dimension %q: unknown; known are event:page, event:name, event:hostname and visit:* "+
+		"(source, channel, referrer, utm_*, entry_page, exit_page, country, region, city, browser, os, device, screen, language)", name)
+}

@@ -1,0 +1,212 @@
+package storage
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Site is a web site that is counted.
+type Site struct {
+	ID       uint32    `json:"id"`
+	Domain   string    `json:"domain"`   // lower case, without www.
+	TimeZone string    `json:"timezone"` // IANA name
+	Created  time.Time `json:"created"`
+
+	location *time.Location
+}
+
+// Location returns the site's time zone.
+func (s Site) Location() *time.Location {
+	if s.location == nil {
+		return time.UTC
+	}
+	return s.location
+}
+
+// siteIndex is the sites in memory; it is replaced as a whole, so that readers need no lock.
+type siteIndex struct {
+	byDomain map[string]Site
+	ids      map[uint32]bool
+	sorted   []Site
+}
+
+func newSiteIndex(sites []Site) *siteIndex {
+	x := &siteIndex{byDomain: make(map[string]Site), ids: make(map[uint32]bool), sorted: sites}
+	slices.SortFunc(sites, func(a, b Site) int { return cmp.Compare(a.Domain, b.Domain) })
+	for _, s := range sites {
+		x.byDomain[s.Domain] = s
+		x.ids[s.ID] = true
+	}
+	return x
+}
+
+func (db *DB) loadSites() error {
+	var sites []Site
+	err := db.badger.View(func(txn *badger.Txn) error {
+		return eachRecord(txn, recordSite, func(v []byte) error {
+			var s Site
+			if err := json.Unmarshal(v, &s); err != nil {
+				return corruptf("record site: %v", err)
+			}
+			loc, err := time.LoadLocation(s.TimeZone)
+			if err != nil {
+				return fmt.Errorf("site %s: %w", s.Domain, err)
+			}
+			s.location = loc
+			sites = append(sites, s)
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("read sites: %w", err)
+	}
+	db.sites.Store(newSiteIndex(sites))
+	return nil
+}
+
+// alive reports whether a site exists.
+func (db *DB) alive(site uint32) bool { return db.sites.Load().ids[site] }
+
+// Site returns the site of a domain (as CleanDomain writes it), without touching the disk.
+func (db *DB) Site(domain string) (Site, bool) {
+	s, ok := db.sites.Load().byDomain[domain]
+	return s, ok
+}
+
+// Sites returns all sites by domain.
+func (db *DB) Sites() []Site { return slices.Clone(db.sites.Load().sorted) }
+
+// CleanDomain brings a domain as people write it (with scheme, www., capitals, a path) to the form that
+// sites are kept under. It returns an error that says what is wrong with it.
+func CleanDomain(domain string) (string, error) {
+	d := strings.ToLower(strings.TrimSpace(domain))
+	if _, rest, ok := strings.Cut(d, "://"); ok {
+		d = rest
+	}
+	d, _, _ = strings.Cut(d, "/")
+	d = strings.TrimSuffix(strings.TrimPrefix(d, "www."), ".")
+	if d == "" || len(d) > 253 {
+		return "", fmt.Errorf("domain %q: want a name such as example.com", domain)
+	}
+	for _, label := range strings.Split(d, ".") {
+		if label == "" || len(label) > 63 {
+			return "", fmt.Errorf("domain %q: want a name such as example.com", domain)
+		}
+	}
+	for _, r := range d {
+		if strings.ContainsRune(" \t\r\n\"'<>&?#%\\@,;:()[]{}|^`$!*+=~", r) || r < 0x20 || r == 0x7f {
+			return "", fmt.Errorf("domain %q: %q is not allowed in it; want a name such as example.com, without port", domain, r)
+		}
+	}
+	return d, nil
+}
+
+// AddSite creates a site. zone is an IANA name; empty means UTC. Errors wrap ErrExists, or say what is wrong
+// with the domain or the zone.
+func (db *DB) AddSite(domain, zone string) (Site, error) {
+	domain, err := CleanDomain(domain)
+	if err != nil {
+		return Site{}, err
+	}
+	zone = cmp.Or(strings.TrimSpace(zone), "UTC")
+	loc, err := time.LoadLocation(zone)
+	if err != nil || zone == "Local" {
+		return Site{}, fmt.Errorf("time zone %q: unknown; want a name such as Europe/Berlin", zone)
+	}
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	if _, ok := db.Site(domain); ok {
+		return Site{}, fmt.Errorf("site %s: %w", domain, ErrExists)
+	}
+	s := Site{Domain: domain, TimeZone: zone, Created: db.now().UTC(), location: loc}
+	err = db.update(func(txn *badger.Txn) error {
+		s.ID = 1
+		if err := getRecord(txn, recordNextSite, "", &s.ID); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := setRecord(txn, recordNextSite, "", s.ID+1, 0); err != nil {
+			return err
+		}
+		return setRecord(txn, recordSite, domain, s, 0)
+	})
+	if err != nil {
+		return Site{}, fmt.Errorf("add site %s: %w", domain, err)
+	}
+	db.sites.Store(newSiteIndex(append(db.Sites(), s)))
+	return s, nil
+}
+
+// RemoveSite deletes a site, its counts and its tokens, or returns ErrNotFound. Hits that are on their way
+// are dropped. What a crash leaves undone is out of reach, and is deleted at the next start.
+func (db *DB) RemoveSite(domain string) error {
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	s, ok := db.Site(domain)
+	if !ok {
+		return fmt.Errorf("site %s: %w", domain, ErrNotFound)
+	}
+	tokens, err := db.Tokens()
+	if err != nil {
+		return fmt.Errorf("remove site %s: %w", domain, err)
+	}
+	err = db.update(func(txn *badger.Txn) error {
+		for _, t := range tokens {
+			if t.Site != s.ID {
+				continue
+			}
+			if err := txn.Delete(recordKey(recordToken, t.ID)); err != nil {
+				return err
+			}
+		}
+		if err := setRecord(txn, recordRemoved, strconv.Itoa(int(s.ID)), s.ID, 0); err != nil {
+			return err
+		}
+		return txn.Delete(recordKey(recordSite, domain))
+	})
+	if err != nil {
+		return fmt.Errorf("remove site %s: %w", domain, err)
+	}
+	db.sites.Store(newSiteIndex(slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })))
+	if err := db.Append(); err != nil { // the commit that was under way when the site vanished is behind us now
+		return fmt.Errorf("remove site %s: %w", domain, err)
+	}
+	return db.deleteSiteKeys(s.ID)
+}
+
+// deleteSiteKeys deletes headers before chunks, so that no header ever lacks its chunks.
+func (db *DB) deleteSiteKeys(site uint32) error {
+	db.merges.forget(site)
+	for _, prefix := range []byte{prefixHeader, prefixChunk, prefixGarbage, prefixImport} {
+		if err := db.deletePrefix(siteKeys(prefix, site)); err != nil {
+			return fmt.Errorf("delete site %d: %w", site, err)
+		}
+	}
+	return db.update(func(txn *badger.Txn) error {
+		return txn.Delete(recordKey(recordRemoved, strconv.Itoa(int(site))))
+	})
+}
+
+// sweepSites finishes removals that a crash has interrupted.
+func (db *DB) sweepSites() error {
+	var removed []uint32
+	err := db.badger.View(func(txn *badger.Txn) error {
+		return eachRecord(txn, recordRemoved, func(v []byte) error {
+			var id uint32
+			err := json.Unmarshal(v, &id)
+			removed = append(removed, id)
+			return err
+		})
+	})
+	for _, id := range removed {
+		err = errors.Join(err, db.deleteSiteKeys(id))
+	}
+	return err
+}

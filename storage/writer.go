@@ -1,0 +1,339 @@
+package storage
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+const (
+	// maxQueuedRows bounds the memory of the queue: past it Submit answers ErrOverloaded.
+	maxQueuedRows = 1 << 16
+	// maxCommitRows and maxCommitBytes bound one commit; see maxTxnBytes.
+	maxCommitRows  = 1 << 13
+	maxCommitBytes = 256 << 10
+	// logEvery keeps a full disk from filling the log.
+	logEvery = 30 * time.Second
+)
+
+// Batch is a set of rows that are stored together or not at all. The rows belong to the store until Wait returns.
+type Batch struct {
+	Rows []Row
+	// Revert, if set, is called when the batch will not be stored after Submit had taken it: before Wait
+	// returns, and in the reverse order of Submit over all batches that fail together, so that callers can
+	// take back what they had derived from it. It must not call Submit.
+	Revert func()
+
+	done chan error
+}
+
+// size estimates what the batch takes in a transaction.
+func (b *Batch) size() int {
+	n := 0
+	for i := range b.Rows {
+		for _, s := range b.Rows[i].Dims {
+			n += len(s)
+		}
+	}
+	return n
+}
+
+// queue holds the batches that wait for the next commit.
+type queue struct {
+	wake chan struct{} // capacity 1: there is something to do
+
+	mu      sync.Mutex // guards the following
+	batches []*Batch
+	rows    int
+	failing bool // batches are being reverted: nothing may be derived from their state yet
+	closed  bool
+}
+
+func (q *queue) push(b *Batch) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return ErrClosed
+	case q.failing:
+		return ErrUnavailable
+	case q.rows+len(b.Rows) > maxQueuedRows:
+		return ErrOverloaded
+	}
+	q.batches = append(q.batches, b)
+	q.rows += len(b.Rows)
+	q.signal()
+	return nil
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pop takes what fits one commit, in order. more says that something is left.
+func (q *queue) pop() (batches []*Batch, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rows, size, n := 0, 0, 0
+	for n < len(q.batches) {
+		b := q.batches[n]
+		rows += len(b.Rows)
+		size += b.size()
+		if n > 0 && (rows > maxCommitRows || size > maxCommitBytes) {
+			rows -= len(b.Rows)
+			break
+		}
+		n++
+	}
+	batches = q.batches[:n:n]
+	q.batches = q.batches[n:]
+	q.rows -= rows
+	if len(q.batches) > 0 {
+		q.signal()
+	} else {
+		q.batches = nil
+	}
+	return batches, q.closed
+}
+
+// fail takes everything that is queued and refuses more until recovered.
+func (q *queue) fail() []*Batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failing = true
+	batches := q.batches
+	q.batches, q.rows = nil, 0
+	return batches
+}
+
+func (q *queue) recovered() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failing = false
+}
+
+func (q *queue) close() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.closed = true
+	q.signal()
+	return true
+}
+
+// Submit queues the batch without waiting. Batches are stored in the order of Submit; when one fails, all
+// that were queued behind it fail too. After an error from Submit itself nothing was queued and Revert is not called.
+func (db *DB) Submit(b *Batch) error {
+	if len(b.Rows) > maxCommitRows {
+		return fmt.Errorf("%w: batch of %d rows, at most %d", ErrBadQuery, len(b.Rows), maxCommitRows)
+	}
+	if b.done == nil {
+		b.done = make(chan error, 1)
+	}
+	return db.queue.push(b)
+}
+
+// Wait returns once the batch is stored, or why it is not. Call it once for each successful Submit.
+func (b *Batch) Wait() error { return <-b.done }
+
+// Append is Submit and Wait.
+func (db *DB) Append(rows ...Row) error {
+	b := &Batch{Rows: rows}
+	if err := db.Submit(b); err != nil {
+		return err
+	}
+	return b.Wait()
+}
+
+// write is the only goroutine that commits rows. While one commit runs, the next batches gather.
+func (db *DB) write() {
+	var lastLog time.Time
+	for range db.queue.wake {
+		batches, closed := db.queue.pop()
+		if len(batches) == 0 {
+			if closed {
+				return
+			}
+			continue
+		}
+		stored, err := db.commit(batches)
+		for _, b := range batches[:stored] {
+			b.done <- nil
+		}
+		if err != nil {
+			if now := time.Now(); now.Sub(lastLog) > logEvery {
+				lastLog = now
+				db.log.Error("cannot store hits: they are refused until the store can be written again", "error", err)
+			}
+			db.fail(batches[stored:], err)
+		}
+		if closed {
+			db.queue.signal() // come back until nothing is left
+		}
+	}
+}
+
+// fail reverts the batches and all behind them, the youngest first.
+func (db *DB) fail(batches []*Batch, err error) {
+	batches = append(slices.Clone(batches), db.queue.fail()...)
+	for _, b := range slices.Backward(batches) {
+		if b.Revert != nil {
+			b.Revert()
+		}
+	}
+	db.queue.recovered()
+	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	for _, b := range batches {
+		b.done <- err
+	}
+}
+
+// commit stores the rows of all batches in one transaction, a run for each partition, and returns how many
+// batches are stored: all of them if there is no error.
+func (db *DB) commit(batches []*Batch) (stored int, err error) {
+	sums := newSummer()
+	for _, b := range batches {
+		for i := range b.Rows {
+			sums.add(&b.Rows[i])
+		}
+	}
+	refs := make([]runRef, 0, len(sums.parts))
+	err = db.update(func(txn *badger.Txn) error {
+		for _, p := range sums.sorted() {
+			if !db.alive(p.site) {
+				continue // removed since the hit was counted
+			}
+			ref, err := db.writeSmall(txn, p, sums.parts[p])
+			if err != nil {
+				return err
+			}
+			refs = append(refs, ref...)
+		}
+		return nil
+	})
+	if errors.Is(err, badger.ErrTxnTooBig) && len(batches) > 1 {
+		half := len(batches) / 2
+		if stored, err = db.commit(batches[:half]); err != nil {
+			return stored, err
+		}
+		rest, err := db.commit(batches[half:])
+		return stored + rest, err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("commit rows: %w", err)
+	}
+	db.merges.added(refs)
+	return len(batches), nil
+}
+
+// writeSmall writes the rows of one partition within a commit.
+func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*Row) ([]runRef, error) {
+	s, err := schemaOf(p.table)
+	if err != nil {
+		return nil, err
+	}
+	sortRows(s, rows)
+	bl := newBuilder(s)
+	var refs []runRef
+	flush := func() error {
+		ref := runRef{p.site, p.table, p.day, 0, rand.Uint64()}
+		b := bl.finish()
+		h := header{blockRows: []int{b.rows}, inline: inlineBlock(s, b)}
+		if h.inline == nil {
+			if err := db.codec.chunks(s, ref, 0, b, txn.Set); err != nil {
+				return err
+			}
+		}
+		refs = append(refs, ref)
+		return txn.Set(ref.headerKey(), h.append(nil))
+	}
+	for _, r := range rows {
+		if bl.full() {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+		bl.add(&r.Dims, &r.Sums)
+	}
+	if bl.b.rows == 0 {
+		return refs, nil
+	}
+	return refs, flush()
+}
+
+// summer adds up equal tuples.
+type summer struct {
+	parts map[partition][]*Row
+	index map[string]*Row // by partition and tuple
+	key   []byte
+}
+
+func newSummer() *summer {
+	return &summer{parts: make(map[partition][]*Row), index: make(map[string]*Row)}
+}
+
+// add adds a copy of what it needs of r. Columns that the table does not have are dropped.
+func (m *summer) add(r *Row) {
+	s, err := schemaOf(r.Table)
+	if err != nil {
+		return
+	}
+	m.key = appendPartition(m.key[:0], r.Site, r.Table, r.Day)
+	for _, c := range s.columns {
+		m.key = binary.AppendUvarint(m.key, uint64(len(r.Dims[c])))
+		m.key = append(m.key, r.Dims[c]...)
+	}
+	sum, ok := m.index[string(m.key)]
+	if !ok {
+		sum = &Row{Site: r.Site, Table: r.Table, Day: r.Day}
+		for _, c := range s.columns {
+			sum.Dims[c] = r.Dims[c]
+		}
+		m.index[string(m.key)] = sum
+		p := partition{r.Site, r.Table, r.Day}
+		m.parts[p] = append(m.parts[p], sum)
+	}
+	for i := range s.measures {
+		sum.Sums[i] += r.Sums[i]
+	}
+}
+
+// sorted returns the partitions in the order of their keys and drops the rows that came to nothing.
+func (m *summer) sorted() []partition {
+	all := make([]partition, 0, len(m.parts))
+	for p, rows := range m.parts {
+		m.parts[p] = slices.DeleteFunc(rows, func(r *Row) bool { return r.Sums == [maxMeasures]int64{} })
+		all = append(all, p)
+	}
+	slices.SortFunc(all, comparePartitions)
+	return all
+}
+
+func comparePartitions(a, b partition) int {
+	return cmp.Or(cmp.Compare(a.site, b.site), cmp.Compare(a.table, b.table), cmp.Compare(a.day, b.day))
+}
+
+func sortRows(s *schema, rows []*Row) {
+	slices.SortFunc(rows, func(a, b *Row) int { return compareTuples(s, &a.Dims, &b.Dims) })
+}
+
+func compareTuples(s *schema, a, b *[columns]string) int {
+	for _, c := range s.columns {
+		if d := cmp.Compare(a[c], b[c]); d != 0 {
+			return d
+		}
+	}
+	return 0
+}
