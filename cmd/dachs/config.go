@@ -99,7 +99,7 @@ func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 
 // address is where the server listens and under which address browsers reach it.
 type address struct {
-	Listen  string `help:"Address to listen on." default:"127.0.0.1:8080" env:"DACHS_LISTEN" placeholder:"HOST:PORT"`
+	Listen  string `help:"Address to listen on (default ${default})." default:"127.0.0.1:8080" env:"DACHS_LISTEN" placeholder:"HOST:PORT"`
 	BaseURL string `help:"Address of this server as browsers see it, such as https://stats.example.com. Default: from --listen." name:"base-url" env:"DACHS_BASE_URL" placeholder:"URL"`
 }
 

@@ -36,8 +36,8 @@ func main() {
 // commands is the command line. Flags that carry an env tag can also stand in the file of --config.
 type commands struct {
 	Config   configFlag `help:"Read flags from this TOML file. Flags and environment win over it." env:"DACHS_CONFIG" placeholder:"FILE"`
-	Data     string     `help:"Directory that holds the counts." default:"${data}" env:"DACHS_DATA" placeholder:"DIR"`
-	LogLevel slog.Level `help:"Least level to log on standard error: debug, info, warn or error." default:"info" env:"DACHS_LOG_LEVEL"`
+	Data     string     `help:"Directory that holds the counts (default ${default})." default:"${data}" env:"DACHS_DATA" placeholder:"DIR"`
+	LogLevel string     `help:"Least level to log on standard error: debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"DACHS_LOG_LEVEL" placeholder:"LEVEL"`
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Count and show (the default command)."`
 	Site        siteCmd        `cmd:"" help:"Add, list and remove sites."`
@@ -83,7 +83,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	helped := false
 	parser, err := kong.New(&cli,
 		kong.Name("dachs"),
-		kong.Description("Privacy-first web analytics in one binary. Without a command it serves."),
+		kong.Description("Privacy-first web analytics in one binary. Without a command it serves; `dachs serve --help` lists the flags for that."),
 		kong.Writers(stdout, stderr),
 		kong.Vars{"data": defaultData},
 		kong.Exit(func(int) { helped = true }), // kong calls it once help is printed
@@ -99,10 +99,14 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if err != nil {
 		return usagef("%w; `dachs --help` lists commands and flags", err)
 	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cli.LogLevel)); err != nil {
+		return usagef("--log-level: %w", err)
+	}
 	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		data:   cli.Data,
-		logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cli.LogLevel})),
+		logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		now:    time.Now,
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))

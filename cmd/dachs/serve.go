@@ -25,11 +25,13 @@ type serveCmd struct {
 	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR,..."`
 	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
 	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+
+	open bool // dashboard without login, for the demo
 }
 
 // Run implements the command.
 func (c *serveCmd) Run(ctx context.Context, a *app) error {
-	s, err := c.open(a)
+	s, err := c.start(a)
 	if err != nil {
 		return err
 	}
@@ -53,9 +55,9 @@ type server struct {
 	adminLn  net.Listener // nil if the file system has no sockets
 }
 
-// open prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
+// start prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
 // is written before the flags are right, the port is ours and the store is locked.
-func (c *serveCmd) open(a *app) (_ *server, err error) {
+func (c *serveCmd) start(a *app) (_ *server, err error) {
 	proxies, err := parsePrefixes(c.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -96,7 +98,7 @@ func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
 		return fmt.Errorf("prepare counting: %w", err)
 	}
 	board, err := dashboard.New(dashboard.Options{
-		Store: s.store, BaseURL: c.BaseURL, Version: buildVersion(), Logger: a.logger, Now: a.now,
+		Store: s.store, BaseURL: c.BaseURL, Open: c.open, Version: buildVersion(), Logger: a.logger, Now: a.now,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare dashboard: %w", err)
@@ -161,7 +163,7 @@ func (s *server) drain() {
 	both.Wait()
 }
 
-// close releases what open had opened, last first: the tracker hands its last increments to the store.
+// close releases what start had opened, last first: the tracker hands its last increments to the store.
 func (s *server) close() error {
 	var errs []error
 	if s.adminLn != nil {
