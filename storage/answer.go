@@ -80,12 +80,12 @@ func (sc *scan) value(g *group, m Metric) Value {
 	case VisitsTotal:
 		return g.visits.value()
 	case PageViews:
-		if p.exit {
+		if p.singleWhole {
 			return count(g.wholePageViews)
 		}
 		return count(g.pageViews)
 	case Events:
-		if p.exit {
+		if p.singleWhole {
 			return count(g.wholePageEvents)
 		}
 		return count(g.events)

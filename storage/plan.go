@@ -22,20 +22,22 @@ const (
 
 // plan says which table answers which metric of a query. The rules:
 //
-//   - Without a column of single hits, visitors and visits come from Visits. Page views and events come from
-//     there only if the exit page is involved, since only Hits knows the hour of each.
+//   - Without a column of single hits the table Visits answers. By hour, page views and events come from Hits,
+//     which knows the hour of each, unless the exit page is involved: then they are those of visits that began
+//     in the hour.
 //   - With one, visitors and visits come from Hits by the measures "first of it"; bounce rate, visit duration
 //     and views per visit by page speak of the visits that entered there, under other columns they are null.
 //   - Exit page and columns of single hits are nowhere held together.
 type plan struct {
-	q        *Query
-	unit     unit
-	exit     bool // the exit page is involved
-	hits     bool // table Hits is read
-	visits   bool // table Visits is read
-	wants    [metrics]bool
-	pageOnly bool // the only column of single hits is Path: Visits answers by entry page
-	set      bool // several paths, names or hosts may fall into one group: bounds instead of sums
+	q           *Query
+	unit        unit
+	exit        bool // the exit page is involved
+	hits        bool // table Hits is read
+	visits      bool // table Visits is read
+	wants       [metrics]bool
+	pageOnly    bool // the only column of single hits is Path: Visits answers by entry page
+	singleWhole bool // page views and events come from Visits
+	set         bool // several paths, names or hosts may fall into one group: bounds instead of sums
 }
 
 // uses reports whether a query groups or filters by a column.
@@ -175,8 +177,9 @@ func (p *plan) chooseTables() {
 	whole := p.wants[ViewsPerVisit] || p.wants[BounceRate] || p.wants[VisitDuration]
 	single := p.wants[PageViews] || p.wants[Events]
 	onPage := p.wants[TimeOnPage] || p.wants[ScrollDepth]
-	p.visits = distinct && p.unit == unitVisit || whole && p.wholeVisits() || single && p.exit
-	p.hits = !p.exit && (distinct && p.unit != unitVisit || single || onPage)
+	p.singleWhole = p.exit || p.unit == unitVisit && p.q.Interval != ByHour
+	p.visits = distinct && p.unit == unitVisit || whole && p.wholeVisits() || single && p.singleWhole
+	p.hits = !p.exit && (distinct && p.unit != unitVisit || single && !p.singleWhole || onPage)
 }
 
 // wholeVisits reports whether metrics of whole visits have a meaning here.
