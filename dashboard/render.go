@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-//go:embed template
+//go:embed template/*.gohtml
 var templateFiles embed.FS
 
 // pageLevel compresses a page almost as well as the best level at a fraction of its cost.

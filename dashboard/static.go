@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-//go:embed static
+//go:embed static/*
 var staticFiles embed.FS
 
 // contentTypes are those of the files in static; the machine's own table may lack one.
