@@ -1,0 +1,568 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"dachs/storage"
+	"dachs/tracker"
+	"dachs/tracker/accesslog"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// realLog is described in the README beside it. It is not part of this repository.
+const realLog = "../../../shared/data/access.log"
+
+// dayCount is what the dashboard shows of a day.
+type dayCount struct{ PageViews, Visits, Visitors int }
+
+// naive counts hits the obvious way. It shares no code with the tracker.
+type naive struct {
+	zone     *time.Location
+	byDay    map[string]dayCount
+	visitors map[string]*naiveVisit
+}
+
+type naiveVisit struct{ first, last time.Time }
+
+func newNaive(t *testing.T, zone string) *naive {
+	t.Helper()
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &naive{loc, map[string]dayCount{}, map[string]*naiveVisit{}}
+}
+
+// add counts a page view: a visitor is an address (IPv6: its /64) and a user agent on a local day; a visit ends
+// when nothing of it is within 30 minutes.
+func (n *naive) add(addr, agent string, at time.Time) {
+	ip := netip.MustParseAddr(addr)
+	network := addr
+	if ip.Is6() && !ip.Is4In6() {
+		network = netip.PrefixFrom(ip, 64).Masked().String()
+	}
+	day := at.In(n.zone).Format("2006-01-02")
+	c := n.byDay[day]
+	c.PageViews++
+	v := n.visitors[day+" "+network+" "+agent]
+	switch {
+	case v == nil:
+		c.Visitors++
+		c.Visits++
+		n.visitors[day+" "+network+" "+agent] = &naiveVisit{at, at}
+	case at.Sub(v.last) > 30*time.Minute || v.first.Sub(at) > 30*time.Minute:
+		c.Visits++
+		*v = naiveVisit{at, at}
+	default:
+		if at.After(v.last) {
+			v.last = at
+		}
+		if at.Before(v.first) {
+			v.first = at
+		}
+	}
+	n.byDay[day] = c
+}
+
+func (n *naive) total() (sum dayCount) {
+	for _, c := range n.byDay {
+		sum.PageViews += c.PageViews
+		sum.Visits += c.Visits
+		sum.Visitors += c.Visitors
+	}
+	return sum
+}
+
+// command runs one command line in this process and returns its exit code and what it wrote.
+func command(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, stdin, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func mustCommand(t *testing.T, stdin io.Reader, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := command(t, stdin, args...)
+	if code != exitOK {
+		t.Fatalf("%q: exit code %d: %s", args, code, stderr)
+	}
+	return stdout
+}
+
+// newData makes a data directory with one site.
+func newData(t *testing.T, domain, zone string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	mustCommand(t, nil, "--data", dir, "site", "add", domain, "--timezone", zone)
+	return dir
+}
+
+// importJSON imports a log through the command and returns the report.
+func importJSON(t *testing.T, stdin io.Reader, args ...string) (r importReport) {
+	t.Helper()
+	out := mustCommand(t, stdin, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("report %q: %v", out, err)
+	}
+	if r.Lines != r.PageViews+r.refused() {
+		t.Errorf("%d lines, but %d counted and %d refused", r.Lines, r.PageViews, r.refused())
+	}
+	return r
+}
+
+// stored reads the counts by day back from the store in dir, which no server may have open.
+func stored(t *testing.T, dir, domain string) map[string]dayCount {
+	t.Helper()
+	db, err := storage.Open(dir, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	site, ok := db.Site(domain)
+	if !ok {
+		t.Fatal("no site", domain)
+	}
+	first, last, ok, err := db.Days(site.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]dayCount{}
+	if !ok {
+		return counts
+	}
+	res, err := db.Query(t.Context(), storage.Query{
+		Site: site.ID, From: first, To: last, Interval: storage.ByDay,
+		Metrics: []storage.Metric{storage.PageViews, storage.VisitsTotal, storage.Visitors},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range res.Rows {
+		counts[r.Day.String()] = dayCount{int(r.Values[0].Number), int(r.Values[1].Number), int(r.Values[2].Number)}
+	}
+	return counts
+}
+
+func checkReport(t *testing.T, r importReport, want dayCount) {
+	t.Helper()
+	if got := (dayCount{int(r.PageViews), int(r.Visits), int(r.Visitors)}); got != want {
+		t.Errorf("report says %+v, naive count %+v", got, want)
+	}
+}
+
+func TestImportOfRealLogEqualsNaiveCount(t *testing.T) {
+	if _, err := os.Stat(realLog); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the real log is not here:", realLog)
+	}
+	for _, zone := range []string{"UTC", "Asia/Kolkata", "America/New_York"} {
+		t.Run(zone, func(t *testing.T) {
+			dir := newData(t, "semicomplete.com", zone)
+			report := importJSON(t, nil, "--data", dir, "import", "log", realLog, "--site", "semicomplete.com")
+			want := countAccepted(t, realLog, zone)
+			if report.Lines != 10_000 || report.PageViews < 1000 {
+				t.Errorf("%d lines, %d page views", report.Lines, report.PageViews)
+			}
+			checkReport(t, report, want.total())
+			if d := cmp.Diff(want.byDay, stored(t, dir, "semicomplete.com")); d != "" {
+				t.Errorf("days differ (-naive +store):\n%s", d)
+			}
+		})
+	}
+}
+
+// countAccepted counts naively what the import's filters let through.
+func countAccepted(t *testing.T, file, zone string) *naive {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines, err := accesslog.NewReader(f, accesslog.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enricher, err := tracker.NewEnricher(tracker.EnricherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter := &logImport{
+		site:     storage.Site{Domain: "semicomplete.com"},
+		enricher: enricher,
+		report:   importReport{Malformed: map[string]int64{}},
+	}
+	n := newNaive(t, zone)
+	for {
+		q, err := lines.Next()
+		if err == io.EOF {
+			return n
+		}
+		if errors.As(err, new(*accesslog.LineError)) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, why := filter.judge(&q); why == tracker.Accepted {
+			n.add(q.Addr.String(), q.UserAgent, q.Time)
+		}
+	}
+}
+
+// request is a line of a log of our own making, with what has to become of it.
+type request struct {
+	at                   time.Time
+	addr, agent          string
+	method, host, path   string
+	status               int
+	referrer, gpc, ahead string
+	raw                  string // a line that is no request
+	fate                 tracker.Reason
+}
+
+const (
+	agentA = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+	agentB = `Mozilla/5.0 (Windows NT 10.0; "odd\quotes") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/155.0.0.0 Safari/537.36`
+	agentC = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Mobile/15E148 Safari/604.1"
+)
+
+// madeUpLog returns requests over four days around a change of the clocks, slightly out of order as logs are.
+func madeUpLog(seed uint64, n int) []request {
+	r := rand.New(rand.NewPCG(seed, 1))
+	clock := time.Date(2026, 3, 27, 3, 0, 0, 0, time.UTC)
+	log := make([]request, n)
+	for i := range log {
+		clock = clock.Add(time.Duration(r.IntN(240)) * time.Second)
+		q := request{
+			at: clock.Add(-time.Duration(r.IntN(600)) * time.Second), addr: madeUpAddr(r),
+			agent:  []string{agentA, agentB, agentC}[r.IntN(3)],
+			method: "GET", host: "shop.example", path: []string{"/", "/a", "/b/c.html?x=1", "/%C3%A4", "/a/"}[r.IntN(5)],
+			status: []int{200, 200, 200, 304}[r.IntN(4)], referrer: []string{"", "https://shop.example/", "https://ref.example/?q=x"}[r.IntN(3)],
+		}
+		switch r.IntN(20) {
+		case 0:
+			q.path, q.fate = []string{"/app.css", "/robots.txt", "/x.png?v=2", "/feed/"}[r.IntN(4)], tracker.Asset
+		case 1:
+			q.status, q.fate = []int{404, 301, 500, 206}[r.IntN(4)], tracker.Status
+		case 2:
+			q.method, q.fate = []string{"POST", "HEAD"}[r.IntN(2)], tracker.Method
+		case 3:
+			q.agent, q.fate = []string{"Googlebot/2.1 (+http://www.google.com/bot.html)", "curl/8.5.0", ""}[r.IntN(3)], tracker.Bot
+		case 4:
+			q.raw, q.fate = []string{"garbage", "\x00", strings.Repeat("x", 70_000), `{"ts":`, "  "}[r.IntN(5)], tracker.Malformed
+		case 5:
+			q.host, q.fate = []string{"other.example", "notshop.example", "192.0.2.1"}[r.IntN(3)], tracker.UnknownSite
+		case 6:
+			q.gpc, q.fate = "1", tracker.OptedOut
+		case 7:
+			q.ahead, q.fate = "prefetch;prerender", tracker.Prefetch
+		case 8:
+			q.host = "blog.shop.example" // counts
+		}
+		log[i] = q
+	}
+	return log
+}
+
+// madeUpAddr draws from the blocks for documentation. Half of the IPv6 ones share a /64 with another.
+func madeUpAddr(r *rand.Rand) string {
+	switch r.IntN(3) {
+	case 0:
+		return fmt.Sprintf("2001:db8:0:%x::%x", r.IntN(8), r.IntN(1000)+1)
+	case 1:
+		return fmt.Sprintf("198.51.100.%d", r.IntN(12))
+	}
+	return fmt.Sprintf("203.0.113.%d", r.IntN(12))
+}
+
+// logFormat writes requests as a server does. Where the format lacks a field, the fate changes with it.
+type logFormat struct {
+	write        func(*request) string
+	agents, host bool
+	headers      bool
+}
+
+func textLine(q *request, zone *time.Location) string {
+	return fmt.Sprintf(`%s - - [%s] "%s %s HTTP/1.1" %d 4711`, q.addr, q.at.In(zone).Format("02/Jan/2006:15:04:05 -0700"), q.method, q.path, q.status)
+}
+
+func quotedAgent(q *request) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	dash := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return escape.Replace(s)
+	}
+	return fmt.Sprintf(` "%s" "%s"`, dash(q.referrer), dash(q.agent))
+}
+
+func caddyLine(q *request) string {
+	headers := map[string][]string{}
+	for name, value := range map[string]string{"User-Agent": q.agent, "Referer": q.referrer, "Sec-Gpc": q.gpc, "Sec-Purpose": q.ahead} {
+		if value != "" {
+			headers[name] = []string{value}
+		}
+	}
+	line, err := json.Marshal(map[string]any{
+		"level": "info", "ts": float64(q.at.Unix()) + 0.25, "msg": "handled request", "status": q.status, "size": 4711,
+		"request": map[string]any{"remote_ip": "192.0.2.9", "client_ip": q.addr, "method": q.method, "host": q.host, "uri": q.path, "headers": headers},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return string(line)
+}
+
+var logFormats = map[string]logFormat{
+	"common":         {write: func(q *request) string { return textLine(q, time.UTC) }},
+	"combined":       {write: func(q *request) string { return textLine(q, time.FixedZone("", -7*3600)) + quotedAgent(q) }, agents: true},
+	"vhost_combined": {write: func(q *request) string { return q.host + ":443 " + textLine(q, time.UTC) + quotedAgent(q) }, agents: true, host: true},
+	"caddy":          {write: caddyLine, agents: true, host: true, headers: true},
+}
+
+// render writes the log and counts it naively, by what each request was made to be.
+func (f logFormat) render(t *testing.T, log []request, zone string) (text []byte, want *naive, refused map[string]int64) {
+	t.Helper()
+	var b bytes.Buffer
+	want, refused = newNaive(t, zone), map[string]int64{}
+	for i := range log {
+		q := log[i]
+		switch {
+		case q.fate == tracker.Bot && !f.agents, q.fate == tracker.UnknownSite && !f.host,
+			(q.fate == tracker.OptedOut || q.fate == tracker.Prefetch) && !f.headers:
+			q.fate = tracker.Accepted
+		}
+		if q.fate != tracker.Accepted {
+			refused[q.fate.String()]++
+		} else if f.agents {
+			want.add(q.addr, q.agent, q.at)
+		} else {
+			want.add(q.addr, "", q.at)
+		}
+		if q.raw != "" {
+			b.WriteString(q.raw + "\n")
+		} else {
+			b.WriteString(f.write(&q) + "\n")
+		}
+	}
+	return b.Bytes(), want, refused
+}
+
+func zipped(t *testing.T, text []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	for _, part := range [][]byte{text[:len(text)/3], text[len(text)/3:]} { // two members, as from cat a.gz b.gz
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func TestImportOfEveryFormatEqualsNaiveCount(t *testing.T) {
+	log := madeUpLog(7, 2500)
+	zones := map[string]string{
+		"common": "Europe/Berlin", "combined": "America/New_York", "vhost_combined": "Asia/Kolkata", "caddy": "UTC",
+	}
+	for name, f := range logFormats {
+		t.Run(name, func(t *testing.T) {
+			zone := zones[name]
+			text, want, refused := f.render(t, log, zone)
+			file := filepath.Join(t.TempDir(), "access.log.gz")
+			if err := os.WriteFile(file, zipped(t, text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dir := newData(t, "shop.example", zone)
+			args := []string{"--data", dir, "import", "log", file, "--site", "shop.example"}
+			report := importJSON(t, nil, args...)
+			checkReport(t, report, want.total())
+			if d := cmp.Diff(refused, report.Refused); d != "" {
+				t.Errorf("refusals differ (-made up +report):\n%s", d)
+			}
+			if report.NoAgents == f.agents {
+				t.Errorf("report on missing user agents: %v", report.NoAgents)
+			}
+			if d := cmp.Diff(want.byDay, stored(t, dir, "shop.example")); d != "" {
+				t.Errorf("days differ (-naive +store):\n%s", d)
+			}
+
+			// The same content again, not compressed and from standard input.
+			again := []string{"--data", dir, "import", "log", "-", "--site", "shop.example", "--format", name}
+			code, _, stderr := command(t, bytes.NewReader(text), again...)
+			if code != exitError || !strings.Contains(stderr, "--again") {
+				t.Errorf("second import: exit code %d: %s", code, stderr)
+			}
+			report = importJSON(t, bytes.NewReader(text), append(again, "--again")...)
+			checkReport(t, report, want.total())
+			if !report.Overlap {
+				t.Error("the report does not warn of days that had counts before")
+			}
+			doubled := map[string]dayCount{}
+			for day, c := range want.byDay {
+				doubled[day] = dayCount{2 * c.PageViews, 2 * c.Visits, 2 * c.Visitors}
+			}
+			if d := cmp.Diff(doubled, stored(t, dir, "shop.example")); d != "" {
+				t.Errorf("days after --again differ (-twice naive +store):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestImportAllHosts(t *testing.T) {
+	log := madeUpLog(3, 400)
+	f := logFormats["vhost_combined"]
+	for i := range log {
+		if log[i].fate == tracker.UnknownSite {
+			log[i].fate = tracker.Accepted
+		}
+	}
+	text, want, _ := f.render(t, log, "UTC")
+	dir := newData(t, "shop.example", "UTC")
+	report := importJSON(t, bytes.NewReader(text), "--data", dir, "import", "log", "-", "--site", "shop.example", "--all-hosts")
+	checkReport(t, report, want.total())
+}
+
+func TestStoppedImportCountsNothing(t *testing.T) {
+	text, want, _ := logFormats["combined"].render(t, madeUpLog(5, 3000), "UTC")
+	dir := newData(t, "shop.example", "UTC")
+	args := []string{"--data", dir, "import", "log", "-", "--site", "shop.example"}
+	half := func() io.Reader { return bytes.NewReader(text[:len(text)/2]) }
+
+	t.Run("source fails", func(t *testing.T) {
+		code, stdout, stderr := command(t, io.MultiReader(half(), iotest.ErrReader(errors.New("disk on fire"))), args...)
+		if code != exitError || !strings.Contains(stderr, "disk on fire; nothing was counted") || stdout != "" {
+			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+		}
+	})
+	t.Run("gzip cut short", func(t *testing.T) {
+		z := zipped(t, text)
+		code, _, stderr := command(t, bytes.NewReader(z[:len(z)-100]), args...)
+		if code != exitError || !strings.Contains(stderr, "unexpected EOF") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		slow, feed := io.Pipe()
+		defer feed.Close()
+		go func() {
+			io.Copy(feed, half()) // returns once the import has read it all and waits for more
+			interrupt()
+		}()
+		var out, errs bytes.Buffer
+		code := run(ctx, args, slow, &out, &errs)
+		if code != exitError || !strings.Contains(errs.String(), "interrupted; nothing was counted") {
+			t.Errorf("exit code %d: %s", code, errs.String())
+		}
+	})
+	if counts := stored(t, dir, "shop.example"); len(counts) != 0 {
+		t.Errorf("counted: %v", counts)
+	}
+
+	// None of the attempts is taken for the import of this log.
+	report := importJSON(t, bytes.NewReader(text), args...)
+	checkReport(t, report, want.total())
+	if report.Overlap {
+		t.Error("the report speaks of counts from before")
+	}
+}
+
+func TestImportRefusesWhatCannotWork(t *testing.T) {
+	dir := newData(t, "shop.example", "UTC")
+	for name, c := range map[string]struct {
+		stdin string
+		args  []string
+		code  int
+		text  string
+	}{
+		"no such site":   {"", []string{"-", "--site", "other.example"}, exitError, "site add other.example"},
+		"no such file":   {"", []string{"/nonexistent/access.log", "--site", "shop.example"}, exitUsage, "/nonexistent/access.log"},
+		"unknown format": {"", []string{"-", "--site", "shop.example", "--format", "iis"}, exitUsage, "caddy"},
+		"no log":         {"<html>\n</html>\n", []string{"-", "--site", "shop.example"}, exitError, "none of 2 lines"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := command(t, strings.NewReader(c.stdin), append([]string{"--data", dir, "import", "log"}, c.args...)...)
+			if code == exitOK || code != c.code && name != "no such site" || !strings.Contains(stderr, c.text) || stdout != "" {
+				t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestImportReportForPeople(t *testing.T) {
+	text, want, _ := logFormats["common"].render(t, madeUpLog(9, 1500), "UTC")
+	dir := newData(t, "shop.example", "UTC")
+	out := mustCommand(t, bytes.NewReader(text), "--data", dir, "import", "log", "-", "--site", "shop.example")
+	for _, s := range []string{
+		"1,500  lines read", grouped(int64(want.total().PageViews)) + "  page views counted", "- malformed (cannot be read)",
+		fmt.Sprintf("%s visits by %s visitors", grouped(int64(want.total().Visits)), grouped(int64(want.total().Visitors))),
+		"no user agents",
+	} {
+		if !strings.Contains(out, s) {
+			t.Errorf("the report lacks %q:\n%s", s, out)
+		}
+	}
+	if out := mustCommand(t, strings.NewReader(""), "--data", dir, "import", "log", "-", "--site", "shop.example"); !strings.Contains(out, "Nothing was counted") {
+		t.Errorf("report of an empty log:\n%s", out)
+	}
+}
+
+// TestImportLeavesNoTraceOfAddresses looks for the addresses and user agents of a log in everything that is left of it.
+func TestImportLeavesNoTraceOfAddresses(t *testing.T) {
+	line := `198.51.100.77 - canary-user [02/Mar/2026:12:00:00 +0000] "GET /page?canary-query HTTP/1.1" 200 1 "https://ref.example/x?canary-ref" "Mozilla/5.0 (X11; canary-agent) Firefox/145.0"` + "\n"
+	bad := `198.51.100.77 - - [02/Mar/2026:12:00:00 +0000] "GET canary-target HTTP/1.1" 200 1 "-" "canary-agent"` + "\n"
+	dir := newData(t, "shop.example", "UTC")
+	var left bytes.Buffer
+	for _, log := range []string{line + bad, bad, line + "\x1f\x8b"} {
+		_, stdout, stderr := command(t, strings.NewReader(log), "--log-level", "debug", "--data", dir, "import", "log", "-", "--site", "shop.example")
+		left.WriteString(stdout + stderr)
+	}
+	if !strings.Contains(left.String(), "no valid request target") {
+		t.Errorf("the outputs do not tell of the bad line: %s", left.String())
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		left.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(left.Bytes(), []byte("shop.example")) {
+		t.Fatal("the search does not even find the site")
+	}
+	for _, canary := range []string{"198.51.100.77", "\xc6\x33\x64\x4d", "canary-"} {
+		if bytes.Contains(left.Bytes(), []byte(canary)) {
+			t.Errorf("found %q", canary)
+		}
+	}
+}
