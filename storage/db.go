@@ -68,9 +68,10 @@ type DB struct {
 	// a removal has just deleted. Commits of new runs do not take it.
 	structure sync.Mutex
 
-	dirty atomic.Bool // something was committed since the last sync
-	stop  chan struct{}
-	owned sync.WaitGroup // the goroutines for writing, merging and syncing
+	failed atomic.Bool // the last commit of rows failed
+	dirty  atomic.Bool // something was committed since the last sync
+	stop   chan struct{}
+	owned  sync.WaitGroup // the goroutines for writing, merging and syncing
 }
 
 // Open opens the store in dir and makes it if dir is empty or missing (mode 0700).

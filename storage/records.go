@@ -18,6 +18,7 @@ const (
 	recordSite     = "site"      // by domain
 	recordNextSite = "next-site" // the next Site.ID, so that none is ever used twice
 	recordRemoved  = "removed"   // by Site.ID: a site whose keys are being deleted
+	recordHealth   = "health"    // written to see whether writing works
 	recordOwner    = "owner"
 	recordSetup    = "setup"
 	recordToken    = "token" // by ID

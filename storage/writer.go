@@ -172,6 +172,7 @@ func (db *DB) write() {
 		for _, b := range batches[:stored] {
 			b.done <- nil
 		}
+		db.failed.Store(err != nil)
 		if err != nil {
 			if now := time.Now(); now.Sub(lastLog) > logEvery {
 				lastLog = now
@@ -183,6 +184,24 @@ func (db *DB) write() {
 			db.queue.signal() // come back until nothing is left
 		}
 	}
+}
+
+// Health returns nil if rows can be stored. Where the last commit has failed it tries to write.
+func (db *DB) Health() error {
+	db.queue.mu.Lock()
+	closed := db.queue.closed
+	db.queue.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if !db.failed.Load() {
+		return nil
+	}
+	err := db.update(func(txn *badger.Txn) error { return setRecord(txn, recordHealth, "", db.now().UTC(), 0) })
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // fail reverts the batches and all behind them, the youngest first.

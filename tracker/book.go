@@ -22,8 +22,8 @@ type Book struct {
 	site   storage.Site
 	random io.Reader
 	keep   int
-	days   []*bookDay // least recently used first
-	closed map[storage.Day]bool
+	days   []*bookDay           // least recently used first
+	closed map[storage.Day]bool // days that are not opened again; nil if every day is
 }
 
 type bookDay struct {
@@ -36,12 +36,30 @@ func NewBook(site storage.Site, days int, random io.Reader) *Book {
 	return &Book{site: site, random: random, keep: max(days, 1), closed: make(map[storage.Day]bool)}
 }
 
+// newLiveBook makes a book of the present day. When the clock goes back over midnight, the day before begins
+// anew: its visitors are counted twice, but none of their hits is lost.
+func newLiveBook(site storage.Site, random io.Reader) *Book {
+	return &Book{site: site, random: random, keep: 1}
+}
+
 // Close destroys all keys.
 func (b *Book) Close() {
 	for _, d := range b.days {
 		d.table.Close()
 	}
 	b.days = nil
+}
+
+// expire destroys the keys of all days but that of an instant.
+func (b *Book) expire(at time.Time) {
+	today := storage.DayOf(at.In(b.site.Location()))
+	b.days = slices.DeleteFunc(b.days, func(d *bookDay) bool {
+		if d.day == today {
+			return false
+		}
+		d.table.Close()
+		return true
+	})
 }
 
 // Count appends the increments of a hit to rows, or says why there are none: OutOfOrder for a day that the
@@ -103,7 +121,9 @@ func (b *Book) open(day storage.Day) (*bookDay, error) {
 	if len(b.days) > b.keep {
 		old := b.days[0]
 		old.table.Close()
-		b.closed[old.day] = true
+		if b.closed != nil {
+			b.closed[old.day] = true
+		}
 		b.days = slices.Delete(b.days, 0, 1)
 	}
 	return d, nil

@@ -133,8 +133,11 @@ func (t *Table[A, O]) engage(id ID, v *visitor, h *Hit[A, O]) (c Change[A, O], u
 	return c, u, true
 }
 
-// Revert takes back what a Record changed. Names that it introduced stay until midnight.
+// Revert takes back what a Record changed. Names that it introduced stay until midnight. It does nothing after Close.
 func (t *Table[A, O]) Revert(u *Undo) {
+	if t.visitors == nil {
+		return
+	}
 	for i := u.n - 1; i >= 0; i-- {
 		if s := &u.seen[i]; s.existed {
 			t.seen[s.key] = s.before

@@ -1,0 +1,281 @@
+package tracker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"dachs/script"
+	"dachs/storage"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Paths of the tracker.
+const (
+	EventPath   = "/api/event"
+	ScriptPath  = "/d.js"
+	HealthPath  = "/healthz"
+	MetricsPath = "/metrics"
+)
+
+const (
+	// maxDomains bounds the sites that one event may count into.
+	maxDomains = 10
+	// scriptCache lets browsers keep the script for a while without asking: long enough to spare most requests,
+	// short enough that an update arrives within the day.
+	scriptCache = "public, max-age=14400, stale-while-revalidate=86400"
+	// retryAfter is what a caller that is told to come back should wait, in seconds.
+	retryAfter = "1"
+)
+
+// request is what one event needs; it is used again for the next.
+type request struct {
+	payload Payload
+	client  Client
+	batch   storage.Batch
+}
+
+// Serve answers a request if its path is one of the tracker's, and returns false if not. Nothing of ctx is
+// kept after it returns.
+func (t *Tracker) Serve(ctx *fasthttp.RequestCtx) bool {
+	switch string(ctx.Path()) {
+	case EventPath:
+		t.serve(ctx, nil)
+	case ScriptPath:
+		t.serve(ctx, serveScript)
+	case HealthPath:
+		t.serveHealth(ctx)
+	case MetricsPath:
+		t.serveMetrics(ctx)
+	default:
+		return false
+	}
+	return true
+}
+
+// serve takes events by POST, preflights, and what get answers by GET and HEAD.
+func (t *Tracker) serve(ctx *fasthttp.RequestCtx, get func(*fasthttp.RequestCtx)) {
+	switch {
+	case ctx.IsPost():
+		allowAnyOrigin(ctx)
+		t.serveEvent(ctx)
+	case ctx.IsOptions():
+		allowAnyOrigin(ctx)
+		ctx.Response.Header.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+		ctx.Response.Header.Set("Access-Control-Allow-Headers", "content-type")
+		ctx.Response.Header.Set("Access-Control-Max-Age", "86400")
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
+	case get != nil && (ctx.IsGet() || ctx.IsHead()):
+		get(ctx)
+	default:
+		ctx.Response.Header.Set("Allow", "POST, OPTIONS")
+		answerError(ctx, fasthttp.StatusMethodNotAllowed, "send events with POST")
+	}
+}
+
+// allowAnyOrigin: pages of every site may send, and nothing in an answer is worth hiding from them. There is no
+// cookie here that a browser could add.
+func allowAnyOrigin(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set("Access-Control-Allow-Origin", "*")
+}
+
+// serveEvent counts one event. Whoever objects is let go before anything else is looked at. A hit that is
+// dropped on purpose gets the same answer as one that counts, so that nobody can ask which sites there are, or
+// learn how bots are told.
+func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if objects(&ctx.Request.Header) {
+		t.accept(ctx, OptedOut)
+		return
+	}
+	r, ok := t.requests.Get().(*request)
+	if !ok {
+		r = new(request)
+	}
+	defer t.release(r)
+	parser := t.parsers.Get()
+	err := decode(parser, ctx.PostBody(), &r.payload)
+	t.parsers.Put(parser)
+	if err != nil {
+		t.refuse(ctx, err)
+		return
+	}
+	r.client = t.client(ctx)
+	hit, reason, err := t.enricher.Enrich(&r.payload, &r.client)
+	switch {
+	case err != nil:
+		t.refuse(ctx, err)
+		return
+	case reason != Accepted:
+		t.accept(ctx, reason)
+		return
+	}
+	n := 0
+	for domain := range strings.SplitSeq(r.payload.Domain, ",") {
+		if n++; n > maxDomains {
+			break
+		}
+		reason, err := t.countInto(domain, r, &hit)
+		if err != nil {
+			t.overloaded(ctx)
+			return
+		}
+		t.outcomes[reason].Add(1)
+	}
+	accepted(ctx)
+}
+
+// objects reports whether a visitor does not want to be counted: Global Privacy Control or Do Not Track, each
+// valid only as exactly "1".
+func objects(h *fasthttp.RequestHeader) bool {
+	for _, name := range []string{"Sec-GPC", "DNT"} {
+		for _, v := range h.PeekAll(name) {
+			if string(v) == "1" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// countInto counts a hit into the site of a domain.
+func (t *Tracker) countInto(domain string, r *request, hit *Hit) (Reason, error) {
+	site, ok := t.store.Site(domain)
+	if !ok {
+		clean, err := storage.CleanDomain(domain)
+		if err != nil {
+			return UnknownSite, nil
+		}
+		if site, ok = t.store.Site(clean); !ok {
+			return UnknownSite, nil
+		}
+	}
+	return t.count(site, &r.client, hit, &r.batch)
+}
+
+// release makes a request ready for the next event; nothing of the visitor stays in it.
+func (t *Tracker) release(r *request) {
+	r.payload, r.client = Payload{}, Client{}
+	clear(r.batch.Rows)
+	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
+	t.requests.Put(r)
+}
+
+// client reads what the request says of the browser behind it.
+func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
+	h := &ctx.Request.Header
+	purpose := h.Peek("Sec-Purpose")
+	for _, name := range []string{"Purpose", "X-Moz"} {
+		if len(purpose) == 0 {
+			purpose = h.Peek(name)
+		}
+	}
+	return Client{
+		Addr:      t.proxies.client(peer(ctx), h.PeekAll("X-Forwarded-For")...),
+		UserAgent: string(h.UserAgent()),
+		Language:  string(h.Peek("Accept-Language")),
+		Purpose:   string(purpose),
+	}
+}
+
+// peer returns the address at the other end of the connection.
+func peer(ctx *fasthttp.RequestCtx) netip.Addr {
+	if tcp, ok := ctx.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// accept answers a hit that is dropped on purpose.
+func (t *Tracker) accept(ctx *fasthttp.RequestCtx, reason Reason) {
+	t.outcomes[reason].Add(1)
+	accepted(ctx)
+}
+
+func accepted(ctx *fasthttp.RequestCtx) {
+	ctx.SetStatusCode(fasthttp.StatusAccepted)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("ok")
+}
+
+// refuse answers an event that cannot be read.
+func (t *Tracker) refuse(ctx *fasthttp.RequestCtx, err error) {
+	t.outcomes[Malformed].Add(1)
+	answerError(ctx, fasthttp.StatusBadRequest, err.Error())
+}
+
+// overloaded answers an event that could not be stored. Nothing of it was counted, unless it was for several sites.
+func (t *Tracker) overloaded(ctx *fasthttp.RequestCtx) {
+	t.outcomes[Overloaded].Add(1)
+	ctx.Response.Header.Set("Retry-After", retryAfter)
+	answerError(ctx, fasthttp.StatusServiceUnavailable, "cannot count at the moment; try again later")
+}
+
+func answerError(ctx *fasthttp.RequestCtx, status int, text string) {
+	body, err := json.Marshal(map[string]string{"error": text})
+	if err != nil {
+		panic(fmt.Sprintf("BUG: encode error: %v", err)) // a map of strings
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json; charset=utf-8")
+	ctx.SetBody(body)
+}
+
+// serveScript hands out the script: the same bytes and headers to everyone, and no validator by which a browser
+// could be recognised.
+func serveScript(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	h.Set("Cache-Control", scriptCache)
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Vary", "Accept-Encoding")
+	ctx.SetContentType("text/javascript; charset=utf-8")
+	switch {
+	case ctx.Request.Header.HasAcceptEncoding("br"):
+		h.Set("Content-Encoding", "br")
+		ctx.SetBody(script.Brotli())
+	case ctx.Request.Header.HasAcceptEncoding("gzip"):
+		h.Set("Content-Encoding", "gzip")
+		ctx.SetBody(script.Gzip())
+	default:
+		ctx.SetBody(script.Bytes())
+	}
+}
+
+// serveHealth answers 200 when hits can be counted.
+func (t *Tracker) serveHealth(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	ctx.SetContentType("text/plain; charset=utf-8")
+	if err := t.store.Health(); err != nil {
+		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		text := "cannot store hits; see the log\n"
+		if errors.Is(err, storage.ErrClosed) {
+			text = "stopping\n"
+		}
+		ctx.SetBodyString(text)
+		return
+	}
+	ctx.SetBodyString("ok\n")
+}
+
+// serveMetrics writes the counters in Prometheus' text form.
+func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
+	var b bytes.Buffer
+	outcomes := t.Outcomes()
+	b.WriteString("# HELP dachs_hits_accepted_total Hits that were counted and stored since the start.\n" +
+		"# TYPE dachs_hits_accepted_total counter\n")
+	fmt.Fprintf(&b, "dachs_hits_accepted_total %d\n", outcomes[Accepted])
+	b.WriteString("# HELP dachs_hits_refused_total Hits that were not counted, by reason.\n" +
+		"# TYPE dachs_hits_refused_total counter\n")
+	for _, r := range Reasons()[1:] {
+		fmt.Fprintf(&b, "dachs_hits_refused_total{reason=%q} %d\n", r, outcomes[r])
+	}
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	ctx.SetBody(b.Bytes())
+}

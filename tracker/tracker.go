@@ -1,0 +1,175 @@
+// Package tracker turns one HTTP request into increments of counters, or into a counted refusal.
+//
+// The way of a page view: Serve reads the request within limits (decode), asks whether it may be counted,
+// turns it into the terms of the cube (Enricher, which is pure), learns who is new (Book, in memory only), and
+// waits until the increments are stored before it answers 202. What identifies a visitor, the address and the
+// user agent, is used in memory while the request lasts, to make a keyed number that lives until the site's
+// midnight at most; see package visit.
+package tracker
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dachs/storage"
+
+	"github.com/valyala/fastjson"
+)
+
+// expireEvery is how often days that are over are looked for where no hit comes to end them.
+const expireEvery = 5 * time.Second
+
+// Options configures New. Store is required.
+type Options struct {
+	Store          *storage.DB
+	TrustedProxies []netip.Prefix   // networks whose X-Forwarded-For is believed
+	Geo            *Geo             // nil: the embedded table of countries
+	Logger         *slog.Logger     // nil: silent
+	Now            func() time.Time // nil: time.Now
+	Random         io.Reader        // nil: crypto/rand; the source of the visitors' keys
+}
+
+// Tracker counts hits. Its methods may be called from many goroutines.
+type Tracker struct {
+	store    *storage.DB
+	proxies  Proxies
+	enricher *Enricher
+	log      *slog.Logger
+	now      func() time.Time
+	random   io.Reader
+
+	lives    sync.Map // *live by storage.Site.ID
+	outcomes [reasons]atomic.Uint64
+	parsers  fastjson.ParserPool
+	requests sync.Pool // *request
+
+	stop  chan struct{}
+	owned sync.WaitGroup // the goroutine that ends days
+}
+
+// New makes a tracker. The Store and the Geo stay the caller's to close.
+func New(o Options) (*Tracker, error) {
+	enricher, err := NewEnricher(EnricherOptions{Geo: o.Geo})
+	if err != nil {
+		return nil, err
+	}
+	t := &Tracker{
+		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
+		log: o.Logger, now: o.Now, random: o.Random, stop: make(chan struct{}),
+	}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if t.random == nil {
+		t.random = rand.Reader
+	}
+	t.owned.Go(t.expire)
+	return t, nil
+}
+
+// Close destroys all visitors' keys. No Serve may be under way.
+func (t *Tracker) Close() error {
+	close(t.stop)
+	t.owned.Wait()
+	t.lives.Range(func(_, l any) bool {
+		l.(*live).close()
+		return true
+	})
+	return nil
+}
+
+// Outcomes returns how many hits had which outcome since the start, by Reason.
+func (t *Tracker) Outcomes() []uint64 {
+	all := make([]uint64, reasons)
+	for i := range all {
+		all[i] = t.outcomes[i].Load()
+	}
+	return all
+}
+
+// live is the present day of one site.
+type live struct {
+	mu   sync.Mutex // guards book; held while a batch is queued, so that batches are stored in the order of the book
+	book *Book
+}
+
+func (l *live) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book.Close()
+}
+
+func (t *Tracker) live(site storage.Site) *live {
+	if l, ok := t.lives.Load(site.ID); ok {
+		return l.(*live)
+	}
+	l, _ := t.lives.LoadOrStore(site.ID, &live{book: newLiveBook(site, t.random)})
+	return l.(*live)
+}
+
+// expire ends days at the sites' midnight also where no hit comes.
+func (t *Tracker) expire() {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-t.stop:
+			return
+		}
+		t.lives.Range(func(_, v any) bool {
+			l := v.(*live)
+			l.mu.Lock()
+			l.book.expire(t.now())
+			l.mu.Unlock()
+			return true
+		})
+	}
+}
+
+// count stores the increments of a hit, or says why there are none. An error means that the store refused.
+func (t *Tracker) count(site storage.Site, c *Client, h *Hit, b *storage.Batch) (Reason, error) {
+	l := t.live(site)
+	reason, err := l.submit(t, c, h, b)
+	if err == nil && reason == Accepted {
+		err = b.Wait()
+	}
+	if err != nil {
+		return Overloaded, fmt.Errorf("count hit: %w", err)
+	}
+	return reason, nil
+}
+
+// submit books a hit and queues its increments in one step.
+func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	day, local, err := l.book.day(t.now()) // under the lock: time must not run backwards from hit to hit
+	if err != nil {
+		return Overloaded, err
+	}
+	rows, undo, reason := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])
+	b.Rows = rows
+	if reason != Accepted {
+		return reason, nil
+	}
+	b.Revert = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		day.table.Revert(&undo)
+	}
+	if err := t.store.Submit(b); err != nil {
+		day.table.Revert(&undo)
+		return Overloaded, err
+	}
+	return Accepted, nil
+}
