@@ -92,8 +92,13 @@ func (a *app) localClient(o local) (*client, error) {
 		return nil, errors.Join(err, geo.Close())
 	}
 	adm := &admin{store: store, geo: geo, base: o.Base, logger: a.logger, now: a.now}
+	return inProcess(adm.handler(), func() error { return errors.Join(store.Close(), geo.Close()) }), nil
+}
+
+// inProcess serves a handler to this process alone. release runs once the last request is done.
+func inProcess(h http.Handler, release func() error) *client {
 	ln := fasthttputil.NewInmemoryListener()
-	srv := &http.Server{Handler: adm.handler(), ErrorLog: silentLog()}
+	srv := &http.Server{Handler: h, ErrorLog: silentLog()}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -104,8 +109,8 @@ func (a *app) localClient(o local) (*client, error) {
 		t.CloseIdleConnections()
 		_ = srv.Close()
 		<-served
-		return errors.Join(store.Close(), geo.Close())
-	}}, nil
+		return release()
+	}}
 }
 
 // Close ends the connection, or closes the store if this process had opened it.

@@ -131,7 +131,11 @@ func TestVisitReachesNothing(t *testing.T) {
 	if _, ok := packages["dachs/tracker/visit"]; !ok {
 		t.Fatal("there is no package dachs/tracker/visit")
 	}
-	forbidden := []string{"os/...", "syscall", "net/...", "io/...", "fmt", "log/...", "encoding/...", "database/...", "dachs/storage/..."}
+	forbidden := []string{"os/...", "syscall", "net/...", "io/...", "bufio", "fmt", "log/...", "encoding/...", "database/...", "plugin", "dachs/storage/..."}
+	harmless := []string{
+		"io",        // interfaces; files are in os
+		"net/netip", // addresses as values; connections are in net
+	}
 	seen := map[string]bool{}
 	var walk func(path string, way []string)
 	walk = func(path string, way []string) {
@@ -141,7 +145,7 @@ func TestVisitReachesNothing(t *testing.T) {
 		seen[path] = true
 		way = append(slices.Clip(way), path)
 		for _, f := range forbidden {
-			if matches(path, f) {
+			if matches(path, f) && !slices.Contains(harmless, path) {
 				t.Errorf("dachs/tracker/visit reaches %s by %s", path, strings.Join(way, " -> "))
 				return
 			}

@@ -23,7 +23,7 @@ func (s *server) greet(w io.Writer, data string) error {
 	case !issued:
 		return s.invite(w)
 	case s.admin.now().Before(until):
-		fmt.Fprintf(w, "No password is set yet. The set-up link printed at the first start works until %s.\n", clock(until))
+		fmt.Fprintf(w, "No password is set yet. The set-up link that was printed last works until %s.\n", clock(until))
 	default:
 		fmt.Fprintf(w, "No password is set yet and the set-up link has expired. For a new one: dachs user setup%s\n", dataFlag(data))
 	}

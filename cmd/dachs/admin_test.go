@@ -1,0 +1,218 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"dachs/storage"
+)
+
+// TestCommands runs the same commands beside a running server and without one.
+func TestCommands(t *testing.T) {
+	t.Run("without a server", func(t *testing.T) {
+		testCommands(t, filepath.Join(t.TempDir(), "data"))
+	})
+	t.Run("beside a server", func(t *testing.T) {
+		testCommands(t, startDachs(t, filepath.Join(t.TempDir(), "data")).data)
+	})
+	t.Run("with a long path", func(t *testing.T) {
+		// Longer than a socket's address can be, so that server and command have to go another way.
+		data := filepath.Join(t.TempDir(), strings.Repeat("long-name/", 15), "data")
+		testCommands(t, startDachs(t, data).data)
+		checkMode(t, filepath.Join(data, socketName), os.ModeSocket|0o600)
+	})
+}
+
+func testCommands(t *testing.T, data string) {
+	do := func(args ...string) result { return command(t, append(args, "--data", data)...) }
+	has := func(r result, want ...string) {
+		t.Helper()
+		if r.code != exitOK {
+			t.Fatalf("exit code %d: %s", r.code, r.stderr)
+		}
+		for _, w := range want {
+			if !strings.Contains(r.stdout, w) {
+				t.Errorf("output lacks %q:\n%s", w, r.stdout)
+			}
+		}
+	}
+	has(do("site", "add", "WWW.Example.com", "--timezone", "Europe/Berlin"), "added example.com, time zone Europe/Berlin")
+	has(do("site", "add", "second.example"), "time zone UTC")
+	checkFailure(t, do("site", "add", "example.com"), exitError, "exists already")
+	checkFailure(t, do("site", "add", "two words"), exitUsage, "want a name such as example.com")
+	checkFailure(t, do("site", "add", "third.example", "--timezone", "Mars/Olympus"), exitUsage, `time zone "Mars/Olympus": unknown`)
+	checkFailure(t, do("site", "add", "third.example", "--timezone", "Local"), exitUsage, `time zone "Local": unknown`)
+	has(do("site", "list"), "example.com", "Europe/Berlin", "second.example")
+
+	created := do("token", "create", "--site", "example.com")
+	has(created)
+	secret := strings.TrimSuffix(created.stdout, "\n")
+	if len(secret) < 20 || strings.ContainsAny(secret, " \n") {
+		t.Errorf("token create prints %q, want the secret alone", created.stdout)
+	}
+	checkFailure(t, do("token", "create", "--site", "nowhere.example"), exitError, "`dachs site add nowhere.example` adds it")
+	list := do("token", "list")
+	has(list, "example.com")
+	if strings.Contains(list.stdout, secret) {
+		t.Errorf("token list shows the secret:\n%s", list.stdout)
+	}
+	id := strings.Fields(strings.Split(list.stdout, "\n")[1])[0]
+	has(do("query", "--site", "example.com", "--metrics", "visitors,pageviews"), "visitors  pageviews\n0         0\n")
+	checkFailure(t, do("query", "--site", "example.com", "--metrics", "clicks"), exitUsage, `metric "clicks": unknown`)
+	has(do("token", "revoke", id), "revoked "+id)
+	if list := do("token", "list"); strings.Contains(list.stdout, id) {
+		t.Errorf("the revoked token is still there:\n%s", list.stdout)
+	}
+
+	has(do("site", "remove", "www.example.com", "--yes"), "removed example.com")
+	if sites := do("site", "list"); strings.Contains(sites.stdout, "example.com") || !strings.Contains(sites.stdout, "second.example") {
+		t.Errorf("after the removal of example.com there are:\n%s", sites.stdout)
+	}
+}
+
+// TestTokenOpensAPI shows that the secret that is printed is the one that the Stats API takes.
+func TestTokenOpensAPI(t *testing.T) {
+	s := startDachs(t, filepath.Join(t.TempDir(), "data"))
+	must(t, "site", "add", "example.com", "--data", s.data)
+	secret := strings.TrimSpace(must(t, "token", "create", "--site", "example.com", "--data", s.data))
+	f := func(want int, token string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, s.url+"/api/v2/query",
+			strings.NewReader(`{"site_id":"example.com","metrics":["visitors"],"date_range":"7d"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != want {
+			text, _ := io.ReadAll(resp.Body)
+			t.Errorf("status %d, want %d: %s", resp.StatusCode, want, text)
+		}
+	}
+	f(http.StatusOK, secret)
+	f(http.StatusUnauthorized, secret+"x")
+}
+
+// TestCommandsAtOnce starts several commands on one store without a server: each waits for its turn.
+func TestCommandsAtOnce(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	domains := []string{"a.example", "b.example", "c.example", "d.example"}
+	var all sync.WaitGroup
+	for _, d := range domains {
+		all.Go(func() {
+			if r := command(t, "site", "add", d, "--data", data); r.code != exitOK {
+				t.Errorf("site add %s: %s", d, r.stderr)
+			}
+		})
+	}
+	all.Wait()
+	list := must(t, "site", "list", "--data", data)
+	for _, d := range domains {
+		if !strings.Contains(list, d) {
+			t.Errorf("%s is missing in\n%s", d, list)
+		}
+	}
+}
+
+// TestStaleSocket leaves a socket as a killed server does: commands and the next server do not mind.
+func TestStaleSocket(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	must(t, "site", "add", "example.com", "--data", data)
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(data, socketName), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+	if list := must(t, "site", "list", "--data", data); !strings.Contains(list, "example.com") {
+		t.Errorf("with a stale socket there are the sites:\n%s", list)
+	}
+	s := startDachs(t, data)
+	if list := must(t, "site", "list", "--data", s.data); !strings.Contains(list, "example.com") {
+		t.Errorf("beside the new server there are the sites:\n%s", list)
+	}
+	if s.stderr.String() != "" {
+		t.Errorf("the server complains: %s", s.stderr)
+	}
+}
+
+// TestLockedWithoutSocket has the store open in a process that nobody can talk to.
+func TestLockedWithoutSocket(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	db, err := storage.Open(data, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	checkFailure(t, command(t, "site", "list", "--data", data), exitError, "in use by another process")
+}
+
+// TestStreaming shows that neither way holds a request's body or an answer back until it is complete: the
+// import of a large log depends on it.
+func TestStreaming(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := control.EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		b := make([]byte, 1)
+		for {
+			n, err := r.Body.Read(b)
+			w.Write(b[:n])
+			control.Flush()
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					t.Error(err)
+				}
+				return
+			}
+		}
+	})
+	f := func(cl *client) {
+		t.Helper()
+		defer cl.Close()
+		pr, pw := io.Pipe()
+		go pw.Write([]byte("a"))
+		resp, err := cl.do(t.Context(), http.MethodPost, "/", pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b := make([]byte, 1)
+		for _, want := range "ab" {
+			if _, err := io.ReadFull(resp.Body, b); err != nil || rune(b[0]) != want {
+				t.Fatalf("read %q, %v; want %q", b, err, want)
+			}
+			if want == 'a' {
+				go func() { pw.Write([]byte("b")); pw.Close() }()
+			}
+		}
+		if n, err := resp.Body.Read(b); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("after the end: read %q, %v", b[:n], err)
+		}
+	}
+	f(inProcess(echo, func() error { return nil }))
+
+	dir := t.TempDir()
+	ln, err := listenAdmin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: echo}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	f(remoteClient(dir))
+	srv.Close()
+	<-served
+}
