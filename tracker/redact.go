@@ -116,11 +116,18 @@ func redactTokens(s string) string {
 func isTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' || c == '.' || c == '=' }
 
 func redactUUIDs(s string) string {
-	for i := 0; i+uuidLen <= len(s); i++ {
-		if !isUUID(s[i:i+uuidLen]) || i > 0 && isAlnum(s[i-1]) || i+uuidLen < len(s) && isAlnum(s[i+uuidLen]) {
+	within := false // a longer word
+	for i := 0; i+uuidLen <= len(s); {
+		end := i + uuidLen
+		if !within && isUUID(s[i:end]) && (end == len(s) || !isAlnum(s[end])) {
+			s = s[:i] + ":uuid" + s[end:]
+		}
+		if isEscape(s[i:]) {
+			i, within = i+3, false
 			continue
 		}
-		s = s[:i] + ":uuid" + s[i+uuidLen:]
+		within = isAlnum(s[i])
+		i++
 	}
 	return s
 }
@@ -144,13 +151,16 @@ func redactIDs(s string) string {
 	})
 }
 
-// replaceRuns calls replace for each longest run of bytes that are in a class. It allocates only if something
-// is replaced.
+// replaceRuns calls replace for each longest run of bytes that are in a class. The digits of an escape belong to
+// no run but one that has the escape as a whole. It allocates only if something is replaced.
 func replaceRuns(s string, in func(byte) bool, replace func(string) string) string {
 	var out strings.Builder
 	done := 0 // bytes of s that are in out
 	for i := 0; i < len(s); {
 		if !in(s[i]) {
+			if isEscape(s[i:]) {
+				i += 2
+			}
 			i++
 			continue
 		}
@@ -171,6 +181,9 @@ func replaceRuns(s string, in func(byte) bool, replace func(string) string) stri
 	out.WriteString(s[done:])
 	return out.String()
 }
+
+// isEscape tells whether s begins with a %-escape.
+func isEscape(s string) bool { return len(s) >= 3 && s[0] == '%' && isHex(s[1]) && isHex(s[2]) }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || c >= utf8.RuneSelf }
 

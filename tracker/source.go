@@ -67,7 +67,7 @@ func readTags(query string) tags {
 	return t
 }
 
-// setTag sets a tag that is not set yet: of repeated parameters the first counts.
+// setTag sets a tag that is not set yet: of repeated parameters the first counts. The tag is a copy.
 func setTag(tag *string, value string) {
 	if *tag != "" {
 		return
@@ -77,7 +77,7 @@ func setTag(tag *string, value string) {
 			value = decoded
 		}
 	}
-	*tag = redact(truncate(oneLine(value), maxTag))
+	*tag = strings.Clone(redact(truncate(oneLine(value), maxTag)))
 }
 
 // oneLine returns s in valid UTF-8, without control characters and outer spaces.
@@ -103,6 +103,7 @@ func originOf(page address, referrer string) Origin {
 	}
 	from, referred := splitURL(referrer)
 	if referred = referred && from.host != page.host; referred {
+		from.host = strings.Clone(from.host)
 		o.Referrer = from.host + strings.TrimSuffix(cleanPath(from.path), "/")
 	}
 	trail := traffic{medium: t.utmMedium, campaign: t.utmCampaign, paidClick: t.clickSource != ""}

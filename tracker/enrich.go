@@ -1,0 +1,156 @@
+package tracker
+
+import (
+	"slices"
+	"strings"
+
+	"dachs/storage"
+	"dachs/tracker/visit"
+)
+
+// EnricherOptions configures NewEnricher.
+type EnricherOptions struct {
+	Geo *Geo // nil: the embedded table of countries
+}
+
+// Enricher turns what a page and its browser say into the terms of the cube. It reads nothing but its arguments
+// and tables that never change, so equal arguments give equal hits, and many goroutines may use it.
+type Enricher struct{ geo *Geo }
+
+// NewEnricher makes an Enricher. The Geo stays the caller's to close.
+func NewEnricher(o EnricherOptions) (*Enricher, error) {
+	if o.Geo != nil {
+		return &Enricher{o.Geo}, nil
+	}
+	geo, err := OpenGeo("")
+	if err != nil {
+		return nil, err
+	}
+	return &Enricher{geo}, nil
+}
+
+// Enrich returns the hit that p and c make, or why there is none: Bot, Prefetch, or Malformed with an error that
+// says which field is wrong. Whether the visitor or the site wants to be counted is for the caller to ask before.
+// The hit shares no memory with p and c, so that keeping it does not keep a full URL or user agent.
+func (e *Enricher) Enrich(p *Payload, c *Client) (Hit, Reason, error) {
+	if isAhead(c.Purpose) {
+		return Hit{}, Prefetch, nil
+	}
+	if IsBot(c.UserAgent) {
+		return Hit{}, Bot, nil
+	}
+	page, ok := splitURL(p.URL)
+	if !ok {
+		return Hit{}, Malformed, errNoPage
+	}
+	h := Hit{
+		Kind:        kindOf(p.Name),
+		Name:        strings.Clone(redact(p.Name)),
+		Path:        strings.Clone(pagePath(page, p.HashMode)),
+		Hostname:    strings.Clone(page.host),
+		Revenue:     Money{p.Revenue.Amount, strings.Clone(p.Revenue.Currency)},
+		Interactive: p.Interactive,
+		Scroll:      -1,
+		Origin:      originOf(page, p.Referrer),
+		Attributes:  e.attributes(c),
+	}
+	switch h.Kind {
+	case visit.Event:
+		h.Props = encodeProps(p.Props)
+	case visit.Engagement:
+		h.Engaged, h.Scroll = p.Engaged, p.Scroll
+	}
+	return h, Accepted, nil
+}
+
+// errNoPage never quotes the URL: errors are logged, and URLs are not to be.
+var errNoPage error = &FieldError{"url", "is not the address of a web page; want the full address, such as https://example.com/path"}
+
+func kindOf(name string) visit.Kind {
+	switch name {
+	case storage.PageViewName:
+		return visit.PageView
+	case engagementName:
+		return visit.Engagement
+	}
+	return visit.Event
+}
+
+func (e *Enricher) attributes(c *Client) Attributes {
+	where := e.geo.locate(c.Addr)
+	d := parseUserAgent(c.UserAgent)
+	return Attributes{
+		Country: where.country, Region: where.region, City: where.city,
+		Browser: d.browser, BrowserVersion: d.browserVersion,
+		OS: d.os, OSVersion: d.osVersion, Device: d.class,
+		Language: language(c.Language),
+	}
+}
+
+// language returns the primary subtag of the first language in an Accept-Language header, such as "de" of
+// "de-AT,de;q=0.9,en;q=0.8". Browsers put the preferred one first. More of the header would tell people apart.
+func language(accept string) string {
+	first, _, _ := strings.Cut(accept, ",")
+	first, _, _ = strings.Cut(first, ";")
+	primary, _, _ := strings.Cut(strings.TrimSpace(first), "-")
+	primary, _, _ = strings.Cut(primary, "_")
+	if len(primary) < 2 || len(primary) > 3 {
+		return ""
+	}
+	for i := range len(primary) {
+		if c := primary[i] | 0x20; c < 'a' || c > 'z' {
+			return ""
+		}
+	}
+	return strings.Clone(strings.ToLower(primary))
+}
+
+// encodeProps writes properties in the one form in which equal sets are equal text: a JSON object with sorted
+// keys, without spaces, escaping only what JSON must have escaped. Of repeated keys the first counts. What points
+// to a person is replaced in keys and values, and addresses lose their query. No properties are the empty string.
+func encodeProps(props []Prop) string {
+	if len(props) == 0 {
+		return ""
+	}
+	sorted := make([]Prop, 0, len(props))
+	for _, p := range props {
+		key := redact(p.Key)
+		if !slices.ContainsFunc(sorted, func(other Prop) bool { return other.Key == key }) {
+			sorted = append(sorted, Prop{key, cleanValue(p.Value)})
+		}
+	}
+	slices.SortFunc(sorted, func(a, b Prop) int { return strings.Compare(a.Key, b.Key) })
+	out := make([]byte, 0, 128)
+	for i, p := range sorted {
+		out = append(out, "{,"[min(i, 1)])
+		out = appendQuoted(out, p.Key)
+		out = append(out, ':')
+		out = appendQuoted(out, p.Value)
+	}
+	return string(append(out, '}'))
+}
+
+// cleanValue redacts a property's value. Of addresses, as link and download events carry them, only scheme, host
+// and path are left: the query of another site's page can hold as much as our own.
+func cleanValue(value string) string {
+	if a, ok := splitURL(value); ok && (a.scheme == "http" || a.scheme == "https") {
+		return a.scheme + "://" + a.host + cleanPath(a.path)
+	}
+	return redact(strings.ToValidUTF8(value, "\uFFFD"))
+}
+
+// appendQuoted appends s as a JSON string.
+func appendQuoted(out []byte, s string) []byte {
+	out = append(out, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			out = append(out, '\\', c)
+		case c < ' ':
+			out = append(out, '\\', 'u', '0', '0', upperHex[c>>4], upperHex[c&15])
+		default:
+			out = append(out, c)
+		}
+	}
+	return append(out, '"')
+}
