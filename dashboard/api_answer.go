@@ -60,31 +60,11 @@ type apiEcho struct {
 }
 
 func (q *apiQuery) answer(p Period, res storage.Result) apiAnswer {
-	if len(q.dimensions) == 0 && res.Total == 0 {
-		// A total is always asked for a number, also where nothing was counted.
-		res.Total = 1
-		if q.query.Offset == 0 {
-			res.Rows = []storage.ResultRow{{Day: p.From, Values: nothing(q.query.Metrics)}}
-		}
-	}
 	a := apiAnswer{Results: make([]apiRow, len(res.Rows)), Meta: q.meta(p, res), Query: q.echo(p)}
 	for i, row := range res.Rows {
 		a.Results[i] = q.row(p, row)
 	}
 	return a
-}
-
-// nothing are the values of metrics where there are no hits: no counts, and no meaning for what is divided by them.
-func nothing(metrics []storage.Metric) []storage.Value {
-	values := make([]storage.Value, len(metrics))
-	for i, m := range metrics {
-		switch m {
-		case storage.Visitors, storage.VisitsTotal, storage.PageViews, storage.Events:
-		default:
-			values[i].Null = true
-		}
-	}
-	return values
 }
 
 func (q *apiQuery) row(p Period, row storage.ResultRow) apiRow {

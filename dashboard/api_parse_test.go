@@ -11,7 +11,7 @@ import (
 	"dachs/storage"
 )
 
-// base is a query with a part added or replaced: parts are the text of JSON members.
+// apiRequest is a query with parts added or replaced: each is the text of a JSON member.
 func apiRequest(parts ...string) string {
 	members := []string{`"site_id":"example.com"`, `"metrics":["visitors"]`, `"date_range":"7d"`}
 	for _, p := range parts {
