@@ -38,6 +38,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("DELETE /tokens/{id}", a.revokeToken)
 	mux.HandleFunc("POST /setup", a.createSetup)
 	mux.Handle("POST /query", dashboard.QueryHandler(a.store, a.now))
+	mux.HandleFunc("POST /import/log", a.importLog)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			v := recover()

@@ -31,7 +31,7 @@ func TestCommands(t *testing.T) {
 }
 
 func testCommands(t *testing.T, data string) {
-	do := func(args ...string) result { return command(t, append(args, "--data", data)...) }
+	do := func(args ...string) result { return dachs(t, append(args, "--data", data)...) }
 	has := func(r result, want ...string) {
 		t.Helper()
 		if r.code != exitOK {
@@ -111,7 +111,7 @@ func TestCommandsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for _, d := range domains {
 		all.Go(func() {
-			if r := command(t, "site", "add", d, "--data", data); r.code != exitOK {
+			if r := dachs(t, "site", "add", d, "--data", data); r.code != exitOK {
 				t.Errorf("site add %s: %s", d, r.stderr)
 			}
 		})
@@ -155,7 +155,7 @@ func TestLockedWithoutSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	checkFailure(t, command(t, "site", "list", "--data", data), exitError, "in use by another process")
+	checkFailure(t, dachs(t, "site", "list", "--data", data), exitError, "in use by another process")
 }
 
 // TestStreaming shows that neither way holds a request's body or an answer back until it is complete: the

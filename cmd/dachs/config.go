@@ -150,6 +150,7 @@ func parsePrefixes(list []string) ([]netip.Prefix, error) {
 		if err != nil {
 			var ip netip.Addr
 			if ip, err = netip.ParseAddr(s); err == nil {
+				ip = ip.Unmap()
 				p, err = ip.Prefix(ip.BitLen())
 			}
 		}

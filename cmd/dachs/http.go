@@ -5,7 +5,9 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -31,9 +33,13 @@ func newPublicServer(tr *tracker.Tracker, board http.Handler, logger *slog.Logge
 	show := fasthttpadaptor.NewFastHTTPHandler(board)
 	return &fasthttp.Server{
 		Handler: guard(logger, func(ctx *fasthttp.RequestCtx) {
-			if !tr.Serve(ctx) {
-				show(ctx)
+			if tr.Serve(ctx) {
+				return
 			}
+			// The dashboard slows down whoever guesses passwords, and knows nothing of proxies.
+			ctx.SetRemoteAddr(net.TCPAddrFromAddrPort(netip.AddrPortFrom(tr.ClientAddr(ctx), 0)))
+			defer ctx.SetRemoteAddr(nil) // the next request of this connection may be of another client
+			show(ctx)
 		}),
 		ErrorHandler:                 refuseRequest,
 		Logger:                       quiet{logger},

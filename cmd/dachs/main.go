@@ -40,10 +40,12 @@ type commands struct {
 	LogLevel string     `help:"Least level to log on standard error: debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"DACHS_LOG_LEVEL" placeholder:"LEVEL"`
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Count and show (the default command)."`
+	Demo        demoCmd        `cmd:"" help:"Show a dashboard full of made-up data, and a small shop to click in."`
 	Site        siteCmd        `cmd:"" help:"Add, list and remove sites."`
 	User        userCmd        `cmd:"" help:"Give access to the dashboard."`
 	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens of the Stats API."`
 	Query       queryCmd       `cmd:"" help:"Ask for numbers."`
+	Import      importCmd      `cmd:"" help:"Count what happened before."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -20,8 +20,8 @@ type result struct {
 	stdout, stderr string
 }
 
-// command runs one command line to its end.
-func command(t *testing.T, args ...string) result {
+// dachs runs one command line to its end.
+func dachs(t *testing.T, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
@@ -31,7 +31,7 @@ func command(t *testing.T, args ...string) result {
 // must runs a command that has to work, and returns its standard output.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
-	r := command(t, args...)
+	r := dachs(t, args...)
 	if r.code != exitOK {
 		t.Fatalf("dachs %s: exit code %d, %s", strings.Join(args, " "), r.code, r.stderr)
 	}
@@ -124,7 +124,7 @@ func TestUsageErrors(t *testing.T) {
 	f := func(want string, args ...string) {
 		t.Helper()
 		data := filepath.Join(dir, "data")
-		r := command(t, append(args, "--data", data)...)
+		r := dachs(t, append(args, "--data", data)...)
 		checkFailure(t, r, exitUsage, want)
 		if _, err := os.Stat(data); err == nil {
 			t.Errorf("dachs %v made a data directory", args)
@@ -164,7 +164,7 @@ func TestRunErrors(t *testing.T) {
 
 	f := func(want string, args ...string) {
 		t.Helper()
-		checkFailure(t, command(t, args...), exitError, want)
+		checkFailure(t, dachs(t, args...), exitError, want)
 	}
 	fresh := filepath.Join(dir, "fresh")
 	f("the port is in use; stop the program that has it, or choose another with --listen",
@@ -237,7 +237,7 @@ func TestPrecedence(t *testing.T) {
 	writeFile(t, config, "listen = \"127.0.0.1:1\"\nsync = true\ntrusted-proxies = [\"10.0.0.0/8\"]\n")
 	f := func(want string, args ...string) {
 		t.Helper()
-		if r := command(t, append([]string{"healthcheck"}, args...)...); r.code != exitError || !strings.Contains(r.stderr, want) {
+		if r := dachs(t, append([]string{"healthcheck"}, args...)...); r.code != exitError || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, error %q; want an attempt at %s", args, r.code, r.stderr, want)
 		}
 	}
@@ -252,7 +252,7 @@ func TestPrecedence(t *testing.T) {
 // TestHelp shows that help is no error and reaches standard output.
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"site", "--help"}, {"query", "--help"}} {
-		r := command(t, args...)
+		r := dachs(t, args...)
 		if r.code != exitOK || r.stderr != "" || !strings.Contains(r.stdout, "Usage: dachs") {
 			t.Errorf("dachs %v: exit code %d, stdout %q, stderr %q", args, r.code, r.stdout, r.stderr)
 		}
