@@ -139,7 +139,7 @@ func demoPaths() map[step]choice[step] {
 	return map[step]choice[step]{
 		atHome:     {{40, leave}, {35, atShelf}, {15, atItem}, {10, atJournal}},
 		atShelf:    {{24, leave}, {56, atItem}, {13, atShelf}, {7, atHome}},
-		atItem:     {{45, leave}, {13, atCart}, {22, atShelf}, {20, atItem}},
+		atItem:     {{48, leave}, {10, atCart}, {22, atShelf}, {20, atItem}},
 		atCart:     {{31, leave}, {52, atCheckout}, {11, atShelf}, {6, atItem}},
 		atCheckout: {{27, leave}, {67, atThanks}, {6, atCart}},
 		atThanks:   {{86, leave}, {8, atHome}, {6, atJournal}},

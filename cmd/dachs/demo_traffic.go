@@ -107,9 +107,12 @@ func (t *traffic) day(index int) []timedHit {
 		w := t.visitor(o, index, walks, r)
 		hits = append(hits, w.walk(o, t.moment(start, r))...)
 		if last := len(hits) - 1; r.Float64() < .13 {
-			// Comes back later that day, by the address this time.
+			// Comes back later that day, mostly by the address this time.
 			pause := time.Duration(50+r.IntN(400)) * time.Minute
-			hits = append(hits, w.walk(t.people.origins[0].value, hits[last].at.Add(pause))...)
+			if r.Float64() < .6 {
+				o = t.people.origins[0].value
+			}
+			hits = append(hits, w.walk(o, hits[last].at.Add(pause))...)
 		}
 	}
 	for range t.people.visitsOn(start, index, r) {

@@ -238,7 +238,7 @@ func (r *importReport) summary() string {
 		return "Nothing was counted.\n"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s has %s visits by %s visitors more, from %s to %s (%s). Visitors are the sum of the daily ones.\n",
+	fmt.Fprintf(&b, "Added to %s: %s visits by %s visitors, from %s to %s (%s). Visitors are the sum of the daily ones.\n",
 		r.Site, grouped(r.Visits), grouped(r.Visitors), r.First, r.Last, r.TimeZone)
 	if r.NoAgents {
 		b.WriteString("The log has no user agents: bots could not be told from people, and visitors only by their addresses.\n")

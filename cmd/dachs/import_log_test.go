@@ -89,35 +89,36 @@ func (n *naive) total() (sum dayCount) {
 	return sum
 }
 
-// command runs one command line in this process and returns its exit code and what it wrote.
-func command(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stderr string) {
+// commandWith runs one command line to its end, with standard input.
+func commandWith(t *testing.T, stdin io.Reader, args ...string) result {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), args, stdin, &out, &errs)
-	return code, out.String(), errs.String()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, stdin, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
 }
 
-func mustCommand(t *testing.T, stdin io.Reader, args ...string) string {
+// mustWith runs a command that has to work, and returns its standard output.
+func mustWith(t *testing.T, stdin io.Reader, args ...string) string {
 	t.Helper()
-	code, stdout, stderr := command(t, stdin, args...)
-	if code != exitOK {
-		t.Fatalf("%q: exit code %d: %s", args, code, stderr)
+	r := commandWith(t, stdin, args...)
+	if r.code != exitOK {
+		t.Fatalf("dachs %s: exit code %d, %s", strings.Join(args, " "), r.code, r.stderr)
 	}
-	return stdout
+	return r.stdout
 }
 
 // newData makes a data directory with one site.
 func newData(t *testing.T, domain, zone string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	mustCommand(t, nil, "--data", dir, "site", "add", domain, "--timezone", zone)
+	must(t, "--data", dir, "site", "add", domain, "--timezone", zone)
 	return dir
 }
 
 // importJSON imports a log through the command and returns the report.
 func importJSON(t *testing.T, stdin io.Reader, args ...string) (r importReport) {
 	t.Helper()
-	out := mustCommand(t, stdin, append(args, "--json")...)
+	out := mustWith(t, stdin, append(args, "--json")...)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("report %q: %v", out, err)
 	}
@@ -414,9 +415,9 @@ func TestImportOfEveryFormatEqualsNaiveCount(t *testing.T) {
 
 			// The same content again, not compressed and from standard input.
 			again := []string{"--data", dir, "import", "log", "-", "--site", "shop.example", "--format", name}
-			code, _, stderr := command(t, bytes.NewReader(text), again...)
-			if code != exitError || !strings.Contains(stderr, "--again") {
-				t.Errorf("second import: exit code %d: %s", code, stderr)
+			r := commandWith(t, bytes.NewReader(text), again...)
+			if r.code != exitError || !strings.Contains(r.stderr, "--again") {
+				t.Errorf("second import: exit code %d: %s", r.code, r.stderr)
 			}
 			report = importJSON(t, bytes.NewReader(text), append(again, "--again")...)
 			checkReport(t, report, want.total())
@@ -455,16 +456,16 @@ func TestStoppedImportCountsNothing(t *testing.T) {
 	half := func() io.Reader { return bytes.NewReader(text[:len(text)/2]) }
 
 	t.Run("source fails", func(t *testing.T) {
-		code, stdout, stderr := command(t, io.MultiReader(half(), iotest.ErrReader(errors.New("disk on fire"))), args...)
-		if code != exitError || !strings.Contains(stderr, "disk on fire; nothing was counted") || stdout != "" {
-			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+		r := commandWith(t, io.MultiReader(half(), iotest.ErrReader(errors.New("disk on fire"))), args...)
+		if r.code != exitError || !strings.Contains(r.stderr, "disk on fire; nothing was counted") || r.stdout != "" {
+			t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 		}
 	})
 	t.Run("gzip cut short", func(t *testing.T) {
 		z := zipped(t, text)
-		code, _, stderr := command(t, bytes.NewReader(z[:len(z)-100]), args...)
-		if code != exitError || !strings.Contains(stderr, "unexpected EOF") {
-			t.Errorf("exit code %d: %s", code, stderr)
+		r := commandWith(t, bytes.NewReader(z[:len(z)-100]), args...)
+		if r.code != exitError || !strings.Contains(r.stderr, "unexpected EOF") {
+			t.Errorf("exit code %d: %s", r.code, r.stderr)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
@@ -507,9 +508,9 @@ func TestImportRefusesWhatCannotWork(t *testing.T) {
 		"no log":         {"<html>\n</html>\n", []string{"-", "--site", "shop.example"}, exitError, "none of 2 lines"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, stdout, stderr := command(t, strings.NewReader(c.stdin), append([]string{"--data", dir, "import", "log"}, c.args...)...)
-			if code == exitOK || code != c.code && name != "no such site" || !strings.Contains(stderr, c.text) || stdout != "" {
-				t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+			r := commandWith(t, strings.NewReader(c.stdin), append([]string{"--data", dir, "import", "log"}, c.args...)...)
+			if r.code != c.code || !strings.Contains(r.stderr, c.text) || r.stdout != "" {
+				t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 			}
 		})
 	}
@@ -518,7 +519,7 @@ func TestImportRefusesWhatCannotWork(t *testing.T) {
 func TestImportReportForPeople(t *testing.T) {
 	text, want, _ := logFormats["common"].render(t, madeUpLog(9, 1500), "UTC")
 	dir := newData(t, "shop.example", "UTC")
-	out := mustCommand(t, bytes.NewReader(text), "--data", dir, "import", "log", "-", "--site", "shop.example")
+	out := mustWith(t, bytes.NewReader(text), "--data", dir, "import", "log", "-", "--site", "shop.example")
 	for _, s := range []string{
 		"1,500  lines read", grouped(int64(want.total().PageViews)) + "  page views counted", "- malformed (cannot be read)",
 		fmt.Sprintf("%s visits by %s visitors", grouped(int64(want.total().Visits)), grouped(int64(want.total().Visitors))),
@@ -528,7 +529,7 @@ func TestImportReportForPeople(t *testing.T) {
 			t.Errorf("the report lacks %q:\n%s", s, out)
 		}
 	}
-	if out := mustCommand(t, strings.NewReader(""), "--data", dir, "import", "log", "-", "--site", "shop.example"); !strings.Contains(out, "Nothing was counted") {
+	if out := mustWith(t, strings.NewReader(""), "--data", dir, "import", "log", "-", "--site", "shop.example"); !strings.Contains(out, "Nothing was counted") {
 		t.Errorf("report of an empty log:\n%s", out)
 	}
 }
@@ -540,8 +541,8 @@ func TestImportLeavesNoTraceOfAddresses(t *testing.T) {
 	dir := newData(t, "shop.example", "UTC")
 	var left bytes.Buffer
 	for _, log := range []string{line + bad, bad, line + "\x1f\x8b"} {
-		_, stdout, stderr := command(t, strings.NewReader(log), "--log-level", "debug", "--data", dir, "import", "log", "-", "--site", "shop.example")
-		left.WriteString(stdout + stderr)
+		r := commandWith(t, strings.NewReader(log), "--log-level", "debug", "--data", dir, "import", "log", "-", "--site", "shop.example")
+		left.WriteString(r.stdout + r.stderr)
 	}
 	if !strings.Contains(left.String(), "no valid request target") {
 		t.Errorf("the outputs do not tell of the bad line: %s", left.String())
