@@ -102,12 +102,17 @@ func inProcess(h http.Handler, release func() error) *client {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = srv.Serve(ln) // ends with Close below
+		_ = srv.Serve(ln) // ends with Shutdown below
 	}()
 	t := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }}
 	return &client{&http.Client{Transport: t}, func() error {
 		t.CloseIdleConnections()
-		_ = srv.Close()
+		// An interrupted import has to drop what it wrote before the store closes.
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close()
+		}
 		<-served
 		return release()
 	}}

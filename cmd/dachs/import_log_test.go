@@ -450,47 +450,69 @@ func TestImportAllHosts(t *testing.T) {
 }
 
 func TestStoppedImportCountsNothing(t *testing.T) {
+	t.Run("alone", func(t *testing.T) { testStoppedImport(t, false) })
+	t.Run("beside a server", func(t *testing.T) { testStoppedImport(t, true) })
+}
+
+func testStoppedImport(t *testing.T, beside bool) {
 	text, want, _ := logFormats["combined"].render(t, madeUpLog(5, 3000), "UTC")
 	dir := newData(t, "shop.example", "UTC")
+	stop := func() {}
+	if beside {
+		server := startDachs(t, dir)
+		stop = func() { server.stop() }
+	}
 	args := []string{"--data", dir, "import", "log", "-", "--site", "shop.example"}
 	half := func() io.Reader { return bytes.NewReader(text[:len(text)/2]) }
 
-	t.Run("source fails", func(t *testing.T) {
-		r := commandWith(t, io.MultiReader(half(), iotest.ErrReader(errors.New("disk on fire"))), args...)
-		if r.code != exitError || !strings.Contains(r.stderr, "disk on fire; nothing was counted") || r.stdout != "" {
-			t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
-		}
-	})
-	t.Run("gzip cut short", func(t *testing.T) {
-		z := zipped(t, text)
-		r := commandWith(t, bytes.NewReader(z[:len(z)-100]), args...)
-		if r.code != exitError || !strings.Contains(r.stderr, "unexpected EOF") {
-			t.Errorf("exit code %d: %s", r.code, r.stderr)
-		}
-	})
-	t.Run("interrupted", func(t *testing.T) {
-		ctx, interrupt := context.WithCancel(t.Context())
-		slow, feed := io.Pipe()
-		defer feed.Close()
-		go func() {
-			io.Copy(feed, half()) // returns once the import has read it all and waits for more
-			interrupt()
-		}()
-		var out, errs bytes.Buffer
-		code := run(ctx, args, slow, &out, &errs)
-		if code != exitError || !strings.Contains(errs.String(), "interrupted; nothing was counted") {
-			t.Errorf("exit code %d: %s", code, errs.String())
-		}
-	})
-	if counts := stored(t, dir, "shop.example"); len(counts) != 0 {
-		t.Errorf("counted: %v", counts)
-	}
+	r := commandWith(t, io.MultiReader(half(), iotest.ErrReader(errors.New("disk on fire"))), args...)
+	checkFailure(t, r, exitError, "disk on fire; nothing was counted")
 
-	// None of the attempts is taken for the import of this log.
+	z := zipped(t, text)
+	checkFailure(t, commandWith(t, bytes.NewReader(z[:len(z)-100]), args...), exitError, "unexpected EOF")
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	slow, feed := io.Pipe()
+	defer feed.Close()
+	go func() {
+		io.Copy(feed, half()) // returns once the import has taken it all and waits for more
+		interrupt()
+	}()
+	var out, errs bytes.Buffer
+	code := run(ctx, args, slow, &out, &errs)
+	checkFailure(t, result{code, out.String(), errs.String()}, exitError, "interrupted; nothing was counted")
+
+	// None of the attempts is taken for the import of this log, and none has left anything.
 	report := importJSON(t, bytes.NewReader(text), args...)
 	checkReport(t, report, want.total())
 	if report.Overlap {
 		t.Error("the report speaks of counts from before")
+	}
+	checkFailure(t, commandWith(t, bytes.NewReader(text), args...), exitError, "--again")
+	stop()
+	if d := cmp.Diff(want.byDay, stored(t, dir, "shop.example")); d != "" {
+		t.Errorf("days differ (-naive +store):\n%s", d)
+	}
+}
+
+// TestImportCutOffByItsClient shows that a client that vanishes, as by kill -9, counts nothing.
+func TestImportCutOffByItsClient(t *testing.T) {
+	text, _, _ := logFormats["combined"].render(t, madeUpLog(6, 1000), "UTC")
+	dir := newData(t, "shop.example", "UTC")
+	server := startDachs(t, dir)
+	conn, err := dialAdmin(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST /import/log?site=shop.example HTTP/1.1\r\nHost: dachs\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(text), text)
+	// The answer has begun: the import is under way, and only the final chunk of its log is missing.
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	server.stop()
+	if counts := stored(t, dir, "shop.example"); len(counts) != 0 {
+		t.Errorf("counted: %v", counts)
 	}
 }
 
