@@ -53,6 +53,7 @@ type panelView struct {
 	Heading string // of the first column
 	Total   int    // rows that there are
 	More    string // address of the full list; empty if nothing is missing
+	Shares  bool   // shares of all visitors can be told
 	Note    string // in place of rows: why there are none
 	Clipped bool   // even the full list is not complete
 }
@@ -103,7 +104,7 @@ func (s *Server) valueLabel(c storage.Column, value string) string {
 	return value
 }
 
-// queryPanel asks for one panel's rows; links and shares are filled in by (*Server).panelRows.
+// queryPanel asks for one panel's rows.
 func (s *Server) queryPanel(ctx context.Context, q storage.Query, p panel, limit int) (storage.Result, error) {
 	q.Metrics = []storage.Metric{storage.Visitors}
 	q.GroupBy = []storage.Column{p.Column}
@@ -134,7 +135,9 @@ func (s *Server) panelView(st state, p panel, a answer, total storage.Value) pan
 		longest = max(longest, row.Values[0].Number)
 	}
 	for _, row := range res.Rows {
-		view.Rows = append(view.Rows, s.panelRow(st, p, row, total, longest))
+		r := s.panelRow(st, p, row, total, longest)
+		view.Shares = view.Shares || r.Share != ""
+		view.Rows = append(view.Rows, r)
 	}
 	if len(res.Rows) < res.Total {
 		view.Clipped = st.panel != ""

@@ -331,7 +331,7 @@ func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Tim
 		view.TileNote = notTogether
 	} else {
 		total = a.now[0]
-		view.Tiles = tiles(a.now, a.before)
+		view.Tiles = tiles(a.now, a.before, view.Unfinished && !view.SeveralDays)
 	}
 	if st.panel != "" {
 		p, _ := findPanel(st.panel)

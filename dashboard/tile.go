@@ -13,10 +13,11 @@ var tileKinds = []struct {
 	show   func(storage.Value) number
 	worse  bool // more of it is worse
 	points bool // it is a percentage: changes are told in points, not in percent of a percentage
+	grows  bool // it only grows in the course of a day
 }{
-	{metric: storage.Visitors, label: "Visitors", show: count},
-	{metric: storage.VisitsTotal, label: "Visits", show: count},
-	{metric: storage.PageViews, label: "Page views", show: count},
+	{metric: storage.Visitors, label: "Visitors", show: count, grows: true},
+	{metric: storage.VisitsTotal, label: "Visits", show: count, grows: true},
+	{metric: storage.PageViews, label: "Page views", show: count, grows: true},
 	{metric: storage.ViewsPerVisit, label: "Views per visit", show: ratio},
 	{metric: storage.BounceRate, label: "Bounce rate", show: percent, worse: true, points: true},
 	{metric: storage.VisitDuration, label: "Visit duration", show: duration},
@@ -48,14 +49,18 @@ type change struct {
 	Words string // for those who do not see the arrow
 }
 
-// tiles makes the tiles of a period; before is nil if there is nothing to compare with.
-func tiles(now, before []storage.Value) []tile {
+// tiles makes the tiles of a period; before is nil if there is nothing to compare with. If partial, the
+// period is one day that is not over: its counts are still growing, so no verdict is given on them.
+func tiles(now, before []storage.Value, partial bool) []tile {
 	list := make([]tile, len(tileKinds))
 	for i, k := range tileKinds {
 		list[i] = tile{Metric: k.metric.String(), Label: k.label, Value: k.show(now[i])}
 		if before != nil {
 			list[i].Before = k.show(before[i])
 			list[i].Change = compare(now[i], before[i], k.worse, k.points)
+			if partial && k.grows {
+				list[i].Change = list[i].Change.withoutVerdict()
+			}
 		}
 	}
 	return list
@@ -87,4 +92,13 @@ func compare(now, before storage.Value, worse, points bool) change {
 		return change{"▼", text, "good", "less than before, which is better"}
 	}
 	return change{"▼", text, "bad", "less than before"}
+}
+
+// withoutVerdict tells the change and does not call it good or bad.
+func (c change) withoutVerdict() change {
+	if c.Class == "bad" || c.Class == "good" {
+		c.Class = "even"
+		c.Words += " so far"
+	}
+	return c
 }
