@@ -133,7 +133,7 @@ func classOf(os, comment, rest string) string {
 		return "Tablet"
 	case strings.Contains(comment, "iPhone") || strings.Contains(comment, "iPod") || strings.Contains(comment, "Mobile"):
 		return "Mobile"
-	case os == "Android" && !strings.Contains(rest, "Mobile"):
+	case os == "Android" && strings.Contains(rest, "Chrome/") && !strings.Contains(rest, "Mobile"):
 		return "Tablet" // Chrome leaves "Mobile" out on tablets
 	case os == "Android" || os == "HarmonyOS" || os == "KaiOS" || os == "Windows Phone" || strings.Contains(rest, "Mobile"):
 		return "Mobile"
