@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"dachs/dashboard"
@@ -25,6 +26,10 @@ type admin struct {
 	base   string       // address of the dashboard, without a slash at the end
 	logger *slog.Logger
 	now    func() time.Time
+
+	// running counts requests under way. The store must not close before it is down to zero: an import that
+	// is cut off drops what it wrote.
+	running sync.WaitGroup
 }
 
 // handler returns the routes. There is no login: who can reach the socket can read the store's files anyway.
@@ -40,6 +45,8 @@ func (a *admin) handler() http.Handler {
 	mux.Handle("POST /query", dashboard.QueryHandler(a.store, a.now))
 	mux.HandleFunc("POST /import/log", a.importLog)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.running.Add(1)
+		defer a.running.Done()
 		defer func() {
 			v := recover()
 			if v == http.ErrAbortHandler {

@@ -107,6 +107,7 @@ func TestTokenOpensAPI(t *testing.T) {
 // TestCommandsAtOnce starts several commands on one store without a server: each waits for its turn.
 func TestCommandsAtOnce(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
+	must(t, "site", "add", "first.example", "--data", data)
 	domains := []string{"a.example", "b.example", "c.example", "d.example"}
 	var all sync.WaitGroup
 	for _, d := range domains {

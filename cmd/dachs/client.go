@@ -92,7 +92,10 @@ func (a *app) localClient(o local) (*client, error) {
 		return nil, errors.Join(err, geo.Close())
 	}
 	adm := &admin{store: store, geo: geo, base: o.Base, logger: a.logger, now: a.now}
-	return inProcess(adm.handler(), func() error { return errors.Join(store.Close(), geo.Close()) }), nil
+	return inProcess(adm.handler(), func() error {
+		adm.running.Wait()
+		return errors.Join(store.Close(), geo.Close())
+	}), nil
 }
 
 // inProcess serves a handler to this process alone. release runs once the last request is done.

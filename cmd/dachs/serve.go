@@ -159,6 +159,7 @@ func (s *server) drain() {
 			s.logger.Warn("stopped before every command was done")
 			s.adminWeb.Close()
 		}
+		s.admin.running.Wait()
 	})
 	both.Wait()
 }

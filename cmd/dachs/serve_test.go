@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
@@ -217,7 +219,7 @@ func TestPanic(t *testing.T) {
 	})}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return ln.Dial() }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }}}
 	resp, err := client.Get("http://x/canary-path?canary-query")
 	if err != nil {
 		t.Fatal(err)
@@ -238,4 +240,63 @@ func TestPanic(t *testing.T) {
 			t.Errorf("the log holds %q: %s", secret, &log)
 		}
 	}
+}
+
+// TestClientBehindProxy shows whom the dashboard takes for the client: only a trusted proxy may name another
+// than itself, and what it names holds for its request alone.
+func TestClientBehindProxy(t *testing.T) {
+	db, err := storage.Open(t.TempDir(), storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	f := func(proxies []string, forwarded, want string) {
+		t.Helper()
+		trusted, err := parsePrefixes(proxies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := tracker.New(tracker.Options{Store: db, TrustedProxies: trusted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		srv := newPublicServer(tr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			host, _, _ := net.SplitHostPort(r.RemoteAddr)
+			io.WriteString(w, host)
+		}), slog.New(slog.DiscardHandler))
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(ln) }()
+		client := &http.Client{Transport: &http.Transport{}}
+		defer func() { client.CloseIdleConnections(); srv.Shutdown(); <-served }()
+		for _, header := range []string{forwarded, ""} { // the second on the same connection
+			req, err := http.NewRequest(http.MethodGet, "http://"+ln.Addr().String()+"/login", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if header == "" {
+				want = "127.0.0.1"
+			} else {
+				req.Header.Set("X-Forwarded-For", header)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(got) != want {
+				t.Errorf("proxies %v, X-Forwarded-For %q: client is %s, want %s", proxies, header, got, want)
+			}
+		}
+	}
+	f(nil, "203.0.113.7", "127.0.0.1")
+	f([]string{"10.0.0.0/8"}, "203.0.113.7", "127.0.0.1")
+	f([]string{"127.0.0.1"}, "203.0.113.7", "203.0.113.7")
+	f([]string{"127.0.0.0/8", "::1"}, "198.51.100.1, 203.0.113.7", "203.0.113.7")
+	f([]string{"::ffff:127.0.0.1"}, "2001:db8::1", "2001:db8::1")
 }
