@@ -149,7 +149,11 @@ func namedSource(value string) (name, category string) {
 func hostSource(host string) (name, category string) {
 	narrow := true // only such labels were cut as do not change what a page is
 	for domain := host; strings.Contains(domain, "."); {
-		if name, category, ok := lookupSource(domain); ok {
+		name, category, ok := lookupSource(domain)
+		if !ok {
+			name, category, ok = nationalSource(domain)
+		}
+		if ok {
 			if !narrow && category != "social" && category != "shopping" && category != "ai" {
 				category = ""
 			}
@@ -160,6 +164,21 @@ func hostSource(host string) (name, category string) {
 		domain = rest
 	}
 	return host, ""
+}
+
+// nationalSource finds brands that have a domain in every country, for the countries that the table lacks.
+func nationalSource(domain string) (name, category string, ok bool) {
+	brand, suffix, _ := strings.Cut(domain, ".")
+	switch brand {
+	case "google", "yandex", "amazon", "ebay", "pinterest":
+	default:
+		return "", "", false
+	}
+	suffix = strings.TrimPrefix(strings.TrimPrefix(suffix, "com."), "co.")
+	if len(suffix) != 2 {
+		return "", "", false
+	}
+	return lookupSource(brand)
 }
 
 // lookupSource finds the line of key in sourceTable by binary search over its bytes.

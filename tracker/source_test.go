@@ -29,6 +29,9 @@ func TestOrigin(t *testing.T) {
 		{"", "https://en.wikipedia.org/wiki/Badger", "Wikipedia", "Referral", "en.wikipedia.org/wiki/Badger"},
 		{"", "https://www.heise.de/news/1.html?x=1#y", "heise online", "Referral", "heise.de/news/1.html"},
 		{"", "https://blog.example.org/post/", "blog.example.org", "Referral", "blog.example.org/post"},
+		{"", "https://www.google.com.mm/", "Google", "Organic Search", "google.com.mm"},
+		{"", "https://www.pinterest.se/", "Pinterest", "Organic Social", "pinterest.se"},
+		{"", "https://google.example/", "google.example", "Referral", "google.example"},
 		{"", "https://notgoogle.com/", "notgoogle.com", "Referral", "notgoogle.com"},
 		{"", "https://blog.example.org/u/jane@example.com", "blog.example.org", "Referral", "blog.example.org/u/:email"},
 		// The site itself, garbage.

@@ -137,7 +137,9 @@ func classOf(os, comment, rest string) string {
 		return "Tablet" // Chrome leaves "Mobile" out on tablets
 	case os == "Android" || os == "HarmonyOS" || os == "KaiOS" || os == "Windows Phone" || strings.Contains(rest, "Mobile"):
 		return "Mobile"
-	case os == "" && comment == "":
+	case strings.Contains(rest, "MIDP") || strings.Contains(comment, "Opera Mini"):
+		return "Mobile"
+	case os == "":
 		return ""
 	}
 	return "Desktop"

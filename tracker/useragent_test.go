@@ -41,6 +41,7 @@ func TestParseUserAgent(t *testing.T) {
 		"Mozilla/5.0 (Linux; Android 9; KFMAWI) AppleWebKit/537.36 (KHTML, like Gecko) Silk/120.1.1 like Chrome/120.0 Safari/537.36":                      {"Amazon Silk", "120", "Android", "9", "Tablet"},
 		"Mozilla/5.0 (Linux; U; Android 2.3.6; de-de; GT-S5830i Build/GINGERBREAD) AppleWebKit/533.1 (KHTML, like Gecko) Version/4.0 Mobile Safari/533.1": {"Android Browser", "4", "Android", "2", "Mobile"},
 		"Opera/9.80 (Android; Opera Mini/36.2/119.132; U; id) Presto/2.12.423 Version/12.16":                                                              {"Opera Mini", "36", "Android", "", "Mobile"},
+		"Opera/9.80 (J2ME/MIDP; Opera Mini/7.1.32052/34.1244; U; en) Presto/2.8.119 Version/11.10":                                                        {"Opera Mini", "7", "", "", "Mobile"},
 		"Opera/9.80 (X11; Linux i686) Presto/2.12.388 Version/12.16":                                                                                      {"Opera", "12", "GNU/Linux", "", "Desktop"},
 		"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0":                                                                          {"Firefox", "128", "GNU/Linux", "", "Desktop"},
 		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36":                                  {"Chrome", "141", "ChromeOS", "", "Desktop"},
@@ -74,6 +75,9 @@ func TestIsBot(t *testing.T) {
 		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36",
 		"Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko",
 		"Opera/9.80 (X11; Linux i686) Presto/2.12.388 Version/12.16",
+		"Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; WOW64; Trident/5.0)",
+		"Lynx/2.8.9rel.1 libwww-FM/2.14",
+		"Mozilla/5.0 (Linux; Android 11; ScanPal EDA51) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36",
 	} {
 		if IsBot(person) {
 			t.Errorf("%s is taken for a program", person)
@@ -92,6 +96,7 @@ func TestIsBot(t *testing.T) {
 		chromeWindows + " PTST/240101", chromeWindows + " Chrome-Lighthouse",
 		"Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1",
 		"Tiny Tiny RSS/23.05 (https://tt-rss.org/)", "UptimeRobot/2.0", "Mozilla/5.0 (compatible; Yahoo! Slurp)",
+		"Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)", "Mozilla/4.0 (compatible;)", "Safari/9537.73.11 CFNetwork/673.0.3 Darwin/13.0.0 (x86_64)",
 	} {
 		if !IsBot(program) {
 			t.Errorf("%s is taken for a person", program)
