@@ -36,6 +36,9 @@ func (c *demoCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if err := c.prepare(ctx, a, s); err != nil {
+		if ctx.Err() != nil {
+			err = nil // stopped while the past was being made up: the normal end, only early
+		}
 		return errors.Join(err, s.close())
 	}
 	return c.serve(ctx, a, s)

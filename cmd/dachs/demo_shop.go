@@ -24,6 +24,7 @@ type category struct {
 type product struct {
 	Category, Slug, Name, Text string
 	Cents                      int64
+	Drawing                    string // path of an SVG picture of 120 by 80
 }
 
 // Amount is the price as the tag takes it.
@@ -57,26 +58,38 @@ func demoGoods() goods {
 		}
 		return category{slug, name, text, products}
 	}
-	item := func(slug, name string, cents int64, text string) product {
-		return product{Slug: slug, Name: name, Cents: cents, Text: text}
+	item := func(slug, name string, cents int64, text, drawing string) product {
+		return product{Slug: slug, Name: name, Cents: cents, Text: text, Drawing: drawing}
 	}
 	return goods{
 		Categories: []category{
 			shelf("tools", "Tools", "Carbon steel, ash and copper. Bring them back when they are blunt.",
-				item("hori-hori", "Hori-hori knife", 3400, "Digs, cuts, weeds and measures. One side sharp, the other toothed, a scale in the middle."),
-				item("copper-trowel", "Copper trowel", 2900, "Slides through wet soil where steel sticks, and never rusts."),
-				item("pruning-saw", "Pruning saw", 4250, "Cuts on the pull, folds away, and takes a new blade when the old one is done."),
-				item("watering-can", "Watering can", 3800, "Six litres, a long neck, and a rose so fine that seedlings stay where they are.")),
+				item("hori-hori", "Hori-hori knife", 3400, "Digs, cuts, weeds and measures. One side sharp, the other toothed, a scale in the middle.",
+					"M24 62 58 34l7 8-34 28zM62 31 92 12c4 8-2 16-22 28z"),
+				item("copper-trowel", "Copper trowel", 2900, "Slides through wet soil where steel sticks, and never rusts.",
+					"M26 58 62 30l8 9-36 28zM66 26l16-10c8-3 16 1 14 9L80 42z"),
+				item("pruning-saw", "Pruning saw", 4250, "Cuts on the pull, folds away, and takes a new blade when the old one is done.",
+					"M20 54c14-12 24-16 34-14l2 12c-10-2-18 2-28 10zM54 40l46-22 4 6-48 28m8-4 1-6m7 2 1-6m7 2 1-6m7 2 1-6"),
+				item("watering-can", "Watering can", 3800, "Six litres, a long neck, and a rose so fine that seedlings stay where they are.",
+					"M44 34h30v30H44zM74 52l22-24m-6-4 11 9M44 40c-14 0-14 18 0 18M48 34c4-14 18-14 22 0")),
 			shelf("seeds", "Seeds", "Open-pollinated and grown within a day's walk. Keep some for next year.",
-				item("tomato-mix", "Tomato mix", 490, "Five old kinds, from yellow cherry to black beefsteak."),
-				item("wildflower-meadow", "Wildflower meadow", 750, "Forty kinds for ten square metres. Mow once a year, late."),
-				item("herb-box", "Herb box", 1200, "Basil, chives, dill, parsley, sage and thyme, with a note for each."),
-				item("sweet-peas", "Sweet peas", 390, "Climbs anything, smells of summer, wants picking each day.")),
+				item("tomato-mix", "Tomato mix", 490, "Five old kinds, from yellow cherry to black beefsteak.",
+					"M60 28c18-8 30 6 27 20-3 14-16 20-27 18-11 2-24-4-27-18-3-14 9-28 27-20zM60 28c-1-6 1-10 5-14M49 24c5 6 17 6 22 0"),
+				item("wildflower-meadow", "Wildflower meadow", 750, "Forty kinds for ten square metres. Mow once a year, late.",
+					"M60 72V44m0-14a7 7 0 1 1 0 14 7 7 0 1 1 0-14zM60 30c-8-8 8-8 0 0m7 7c8-8 8 8 0 0m-7 7c8 8-8 8 0 0m-7-7c-8 8-8-8 0 0M60 62c-8 0-12-4-12-8m12 12c8 0 12-4 12-8"),
+				item("herb-box", "Herb box", 1200, "Basil, chives, dill, parsley, sage and thyme, with a note for each.",
+					"M32 48h56v20H32zM44 48V32m0 8c-6 0-8-4-8-8 6 0 8 4 8 8zm16 8V22m0 12c6 0 9-4 9-10-6 0-9 4-9 10zm16 14V32m0 8c6 0 8-4 8-8-6 0-8 4-8 8z"),
+				item("sweet-peas", "Sweet peas", 390, "Climbs anything, smells of summer, wants picking each day.",
+					"M60 70V36c0-14 10-22 28-22 0 16-10 24-26 24M60 50c0-12-8-18-24-18 0 12 9 19 23 19")),
 			shelf("pots", "Pots", "Thrown by hand, fired hot enough for frost.",
-				item("terracotta-set", "Terracotta set", 2400, "Three sizes that stand inside each other over winter."),
-				item("seed-tray", "Seed tray", 1600, "Zinc, with a lid of glass. Outlasts the plastic ones by decades."),
-				item("glazed-bowl", "Glazed bowl", 4800, "Wide and shallow, for succulents or a very small pond."),
-				item("hanging-planter", "Hanging planter", 2100, "Stoneware on a hemp rope, with a hidden saucer.")),
+				item("terracotta-set", "Terracotta set", 2400, "Three sizes that stand inside each other over winter.",
+					"M34 24h52v10H34zM38 38h44l-7 30H45z"),
+				item("seed-tray", "Seed tray", 1600, "Zinc, with a lid of glass. Outlasts the plastic ones by decades.",
+					"M26 46h68l-6 20H32zM42 46V36m18 10V30m18 16V36M42 36c-5 0-8-3-8-8 5 0 8 3 8 8zm36 0c5 0 8-3 8-8-5 0-8 3-8 8zM60 30c0-6 4-10 10-10 0 6-4 10-10 10z"),
+				item("glazed-bowl", "Glazed bowl", 4800, "Wide and shallow, for succulents or a very small pond.",
+					"M28 34h64c0 18-14 28-32 28S28 52 28 34zM48 62h24v6H48zM40 46c8 6 32 6 40 0"),
+				item("hanging-planter", "Hanging planter", 2100, "Stoneware on a hemp rope, with a hidden saucer.",
+					"M60 8 36 38m24-30 24 30M34 38h52c0 18-10 28-26 28S34 56 34 38zM60 8v30")),
 		},
 		Articles: []article{
 			{"sowing-calendar", "A sowing calendar that forgives", []string{

@@ -30,7 +30,7 @@ type importLogCmd struct {
 	File     string `arg:"" help:"Access log, compressed with gzip or not; - for standard input. A day that several files share must be imported in one go, oldest first: zcat -f access.log.2.gz access.log.1 | dachs import log - ..."`
 	Site     string `help:"Domain of the site to count into. Lines of virtual hosts outside this domain are refused." required:"" placeholder:"DOMAIN"`
 	Again    bool   `help:"Count a log that was imported before once more."`
-	Format   string `help:"Format of the log: auto, common, combined, vhost_common, vhost_combined or caddy. nginx writes combined." default:"auto" enum:"auto,common,combined,vhost_common,vhost_combined,caddy"`
+	Format   string `help:"Format of the log: auto, common, combined, vhost_common, vhost_combined or caddy. nginx writes combined." default:"auto" enum:"auto,common,combined,vhost_common,vhost_combined,caddy" placeholder:"FORMAT"`
 	AllHosts bool   `help:"Count lines of virtual hosts outside the site's domain too."`
 	JSON     bool   `help:"Write the report as JSON." name:"json"`
 	GeoIP    string `help:"MaxMind or DB-IP country or city file, if no server runs; a running one uses its own." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE.mmdb"`
