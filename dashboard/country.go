@@ -80,8 +80,8 @@ func (s *Server) countryCode(typed string) string {
 	return typed
 }
 
-// flag writes a country code as its pair of regional indicator symbols.
-func flag(code string) string {
+// countryFlag writes a country code as its pair of regional indicator symbols.
+func countryFlag(code string) string {
 	if len(code) != 2 || code[0] < 'A' || code[0] > 'Z' || code[1] < 'A' || code[1] > 'Z' {
 		return ""
 	}

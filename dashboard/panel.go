@@ -155,7 +155,7 @@ func (s *Server) panelRow(st state, p panel, row storage.ResultRow, total storag
 		Width: barWidth(visitors.Number, longest), Active: isFilteredOn(st.filters, p.Column, value),
 	}
 	if p.Column == storage.Country {
-		r.Flag = flag(value)
+		r.Flag = countryFlag(value)
 	}
 	target := st.withPanel("")
 	if r.Active {
