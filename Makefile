@@ -55,7 +55,7 @@ race-tests:
 	@if command -v "$$($(GO) env CC | cut -d' ' -f1)" > /dev/null; then \
 		echo "== go test -race"; CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...; \
 	else \
-		echo "== go test (WITHOUT the race detector: it needs a C compiler)"; $(GO) test -timeout 12m ./...; \
+		echo "== go test (WITHOUT the race detector: it needs a C compiler)"; CGO_ENABLED=0 $(GO) test -timeout 12m ./...; \
 	fi
 
 # Debian packages that the tests need: a browser, the source of the country table, a C compiler for the race
