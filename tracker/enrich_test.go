@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -213,4 +214,27 @@ func BenchmarkParts(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Run with -race: one Enricher serves all connections.
+func TestEnrichConcurrently(t *testing.T) {
+	e := newEnricher(t)
+	p := Payload{Name: "event", URL: "https://example.com/a?ref=hn", Props: []Prop{{"b", "2"}, {"a", "1"}}}
+	c := germanChrome()
+	want, _, err := e.Enrich(&p, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				if got, reason, err := e.Enrich(&p, &c); got != want || reason != Accepted || err != nil {
+					t.Errorf("%+v, %v, %v; want %+v", got, reason, err, want)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }
