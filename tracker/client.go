@@ -1,49 +1,12 @@
 package tracker
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 )
 
 // Proxies are the networks whose X-Forwarded-For is believed. The zero value believes nobody.
 type Proxies struct{ networks []netip.Prefix }
-
-// ParseProxies reads networks (CIDR) and single addresses.
-func ParseProxies(networks ...string) (Proxies, error) {
-	var p Proxies
-	for _, s := range networks {
-		s = strings.TrimSpace(s)
-		if s == "" {
-			continue
-		}
-		network, err := parseNetwork(s)
-		if err != nil {
-			return Proxies{}, fmt.Errorf("parse trusted proxy %q: want an address or a network such as 127.0.0.1 or 10.0.0.0/8", s)
-		}
-		p.networks = append(p.networks, network)
-	}
-	return p, nil
-}
-
-func parseNetwork(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		addr, err := netip.ParseAddr(s)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		addr = bareAddr(addr)
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	network, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if network.Addr().Is4In6() && network.Bits() >= 96 { // clients' addresses are unmapped before they are compared
-		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
-	}
-	return network.Masked(), nil
-}
 
 // trusts tells whether addr is that of a trusted proxy.
 func (p Proxies) trusts(addr netip.Addr) bool {
