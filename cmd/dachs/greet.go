@@ -17,7 +17,7 @@ func (s *server) greet(w io.Writer, data string) error {
 	if err != nil {
 		return fmt.Errorf("read set-up state: %w", err)
 	}
-	fmt.Fprintf(w, "Dachs %s is counting. Dashboard: %s/\n", buildVersion(), s.base)
+	fmt.Fprintf(w, "Dachs %s listens on %s. Dashboard: %s/\n", buildVersion(), s.addr, s.base)
 	switch {
 	case owned:
 	case !issued:
@@ -52,7 +52,7 @@ func tag(base, domain string) string {
 }
 
 // clock shows the end of a set-up link in the operator's own time.
-func clock(t time.Time) string { return t.Local().Format("15:04") }
+func clock(t time.Time) string { return t.Local().Format("15:04 MST") }
 
 // defaultData is where the store lies unless --data says otherwise.
 const defaultData = "./dachs-data"

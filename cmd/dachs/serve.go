@@ -44,6 +44,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) error {
 // server is everything that a running Dachs holds, in the order in which it was opened.
 type server struct {
 	logger   *slog.Logger
+	addr     string // host and port that it listens on
 	base     string // address of the dashboard, for links
 	listener net.Listener
 	store    *storage.DB
@@ -77,7 +78,8 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 	if s.listener, err = listen(c.Listen); err != nil {
 		return nil, err
 	}
-	if s.base, err = c.base(s.listener.Addr().String()); err != nil {
+	s.addr = s.listener.Addr().String()
+	if s.base, err = c.base(s.addr); err != nil {
 		return nil, err
 	}
 	if s.store, err = openStore(a.data, storage.Options{Sync: c.Sync, Logger: a.logger, Now: a.now}); err != nil {
