@@ -12,9 +12,9 @@ import (
 
 // The chart is an SVG without a viewBox: heights are pixels and horizontal places are percentages, so that
 // it fills any width while letters keep their size. Only the lines lie in an inner drawing that is
-// stretched, chartWidth units wide.
+// stretched; it is bucketWidth units wide for each bucket, which keeps its places short in the page.
 const (
-	chartWidth  = 1000
+	bucketWidth = 10
 	chartHeight = 200 // pixels of the plot
 	chartTop    = 16  // pixels above it, for the label of the highest grid line
 	chartBottom = 26  // pixels below it, for the labels of the buckets
@@ -32,6 +32,7 @@ type chart struct {
 	Wide    int    // width of the inner drawing in its own units
 	Base    int    // y of the plot's lower edge
 	LabelY  int
+	Step    string // width of a bucket in percent
 	Unit    string // what a bucket is: "Hour", "Day", "Month"
 	Grid    []gridLine
 	Buckets []bucket
@@ -53,16 +54,15 @@ type bucket struct {
 	Label    string // below the axis; empty for most
 	Minor    bool   // the label may be left out where space is scarce
 	Title    string // full date
-	Stamp    string // for machines
 	Link     string // the report of this bucket alone; empty for hours
 	Visitors number
 	Views    number
 	Known    bool // it has begun
 	Partial  bool // it is not over
 
-	X, Left, Width string // percent
-	VisitorsY      string // pixels from the top of the drawing
-	ViewsY         string
+	X, Left   string // percent
+	VisitorsY string // pixels from the top of the drawing
+	ViewsY    string
 
 	visitors, views float64
 }
@@ -73,7 +73,7 @@ func newChart(st state, a answer, now time.Time) *chart {
 		return &chart{Note: notTogether}
 	}
 	c := &chart{
-		Height: chartTop + chartHeight + chartBottom, Top: chartTop, Plot: chartHeight, Wide: chartWidth,
+		Height: chartTop + chartHeight + chartBottom, Top: chartTop, Plot: chartHeight,
 		Base: chartTop + chartHeight, LabelY: chartTop + chartHeight + 18,
 	}
 	c.Unit, c.Buckets = emptyBuckets(st, now)
@@ -89,7 +89,7 @@ func emptyBuckets(st state, now time.Time) (unit string, buckets []bucket) {
 	if p.Interval == storage.ByHour {
 		for hour := range 24 {
 			b := bucket{
-				Title: p.From.Date().Format(longDay) + ", " + hourLabel(hour), Stamp: p.From.String() + "T" + hourLabel(hour),
+				Title: p.From.Date().Format(longDay) + ", " + hourLabel(hour),
 				Known: p.From < today || p.From == today && hour <= now.Hour(), Partial: p.From == today && hour == now.Hour(),
 			}
 			if hour%3 == 0 {
@@ -126,13 +126,13 @@ func dayBucket(st state, from, to, today storage.Day) bucket {
 	b := bucket{Known: from <= today, Partial: from <= today && today <= to}
 	link := st.withPanel("")
 	if st.period.Interval == storage.ByMonth {
-		b.Title, b.Stamp, b.Label = from.Date().Format("January 2006"), from.Date().Format("2006-01"), from.Date().Format("Jan")
+		b.Title, b.Label = from.Date().Format("January 2006"), from.Date().Format("Jan")
 		if from.Date().Month() == time.January {
 			b.Label = from.Date().Format("2006")
 		}
 		from, to = max(from, st.period.From), min(to, st.period.To)
 	} else {
-		b.Title, b.Stamp, b.Label = from.Date().Format(longDay), from.String(), from.Date().Format(shortDay)
+		b.Title, b.Label = from.Date().Format(longDay), from.Date().Format(shortDay)
 	}
 	link.period = Period{Name: custom, From: from, To: to}
 	b.Link = link.link()
@@ -177,15 +177,16 @@ func (c *chart) layOut() {
 		c.Grid = append(c.Grid, gridLine{Y: pixels(chartTop + y), LabelY: pixels(chartTop + y - 4), Label: thousands(v)})
 	}
 	n := float64(len(c.Buckets))
+	c.Step, c.Wide = fraction(1/n), len(c.Buckets)*bucketWidth
 	var visitors, views []point
 	for i := range c.Buckets {
 		b := &c.Buckets[i]
-		middle := (float64(i) + 0.5) / n
-		b.Left, b.Width, b.X = fraction(float64(i)/n), fraction(1/n), fraction(middle)
-		b.VisitorsY, b.ViewsY = pixels(chartTop+plotY(b.visitors, top)), pixels(chartTop+plotY(b.views, top))
+		middle := float64(i) + 0.5
+		b.Left, b.X = fraction(float64(i)/n), fraction(middle/n)
+		b.VisitorsY = pixels(chartTop + plotY(b.visitors, top))
 		if b.Known {
-			visitors = append(visitors, point{middle * chartWidth, plotY(b.visitors, top)})
-			views = append(views, point{middle * chartWidth, plotY(b.views, top)})
+			visitors = append(visitors, point{middle * bucketWidth, plotY(b.visitors, top)})
+			views = append(views, point{middle * bucketWidth, plotY(b.views, top)})
 		}
 	}
 	c.drawLines(visitors, views)

@@ -19,7 +19,9 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 func TestChartGolden(t *testing.T) {
 	b := newBoard(t, Options{Open: true})
 	now := b.now.In(zone(t, "Europe/Berlin")) // 16:20
-	counts := func(visitors, views float64) []storage.Value { return []storage.Value{{Number: visitors}, {Number: views}} }
+	counts := func(visitors, views float64) []storage.Value {
+		return []storage.Value{{Number: visitors}, {Number: views}}
+	}
 	f := func(name, period string, first storage.Day, rows ...storage.ResultRow) {
 		t.Helper()
 		p, err := ParsePeriod(period, "", "", now, first)

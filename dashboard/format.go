@@ -105,7 +105,7 @@ func barWidth(n, longest float64) string {
 const (
 	shortDay = "2 Jan"
 	fullDay  = "2 Jan 2006"
-	longDay  = "Mon 2 January 2006"
+	longDay  = "Mon 2 Jan 2006"
 )
 
 // span writes a range of days without repeating what both ends share.

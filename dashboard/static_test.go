@@ -23,8 +23,9 @@ var staticAddress = regexp.MustCompile(`"(/static/[^"]+)"`)
 
 // TestByteBudgets fetches the busiest page as a browser that only knows gzip, and every file it names.
 func TestByteBudgets(t *testing.T) {
-	b, _, _ := shop(t)
-	target := "/sites/shop.example?period=custom&from=2026-09-15&to=2026-11-23&f=is_not,visit:source,Bing"
+	b := newBoard(t, Options{Open: true})
+	b.site("shop.example", seedShop(b.today()-90, b.today(), 60)...)
+	target := "/sites/shop.example?period=91d&f=is_not,visit:source,Bing&f=is_not,visit:country,PL"
 	zipped := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
 	later := b.request(http.MethodGet, target, nil, zipped).Body.Len()
 	first := later
