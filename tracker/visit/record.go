@@ -57,7 +57,7 @@ func (s *state) over(at int64) bool { return at-s.end > Timeout || s.start-at > 
 // advance moves the open visit on.
 func (t *Table[A, O]) advance(v *visitor, h *Hit[A, O]) {
 	s := &v.open
-	s.end = max(s.end, h.At)
+	s.start, s.end = min(s.start, h.At), max(s.end, h.At)
 	if h.Kind == Event {
 		s.events++
 		s.active = s.active || h.Interactive
