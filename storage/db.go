@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -147,16 +146,27 @@ func prepareDir(dir string) error {
 	return nil
 }
 
-// makeFormat marks a new store. The name is written last and at once, so that a crash leaves no half of it.
+// makeFormat marks a new store. The name appears last and at once, so that a crash leaves no half of it, and two
+// first starts at the same time do not disturb each other.
 func makeFormat(dir, name string) error {
 	if _, err := os.Stat(filepath.Join(dir, badgerDir)); err == nil {
+		if _, err := os.Stat(name); err == nil {
+			return nil // another start has just made it
+		}
 		return fmt.Errorf("%s: %w: its file %q is missing: restore it, or choose another directory", dir, ErrVersion, formatFile)
 	}
-	temp := name + ".new"
-	if err := os.WriteFile(temp, fmt.Appendf(nil, formatPrefix+"%d\n", Format), 0o600); err != nil {
+	f, err := os.CreateTemp(dir, formatFile+".new-*")
+	if err != nil {
 		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
 	}
-	return os.Rename(temp, name)
+	_, err = fmt.Fprintf(f, formatPrefix+"%d\n", Format)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 // Close stores what is queued, stops the goroutines, and releases the directory.
@@ -236,9 +246,4 @@ func (db *DB) keys(prefix []byte, limit int) ([][]byte, error) {
 		return nil
 	})
 	return keys, err
-}
-
-// isDiskFull reports whether an error is, or says, that no space is left; Badger does not always wrap.
-func isDiskFull(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "no space left")
 }
