@@ -28,6 +28,9 @@ const (
 	attemptEvery = 10 * time.Second
 )
 
+// busyText is what people read for errBusy.
+const busyText = "The server is busy checking other passwords. Try again in a moment."
+
 // allow lets a request pass only if its route's access admits it.
 func (s *Server) allow(a access, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -154,7 +157,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	ok, err := s.passwords.matches(r.Context(), r.PostFormValue("password"), o.PasswordHash)
 	switch {
 	case errors.Is(err, errBusy):
-		view.Problem = "The server is busy checking other logins. Try again in a moment."
+		view.Problem = busyText
 		s.render(w, r, http.StatusServiceUnavailable, "login", view)
 	case err != nil:
 		s.fail(w, r, "check password", err)

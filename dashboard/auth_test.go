@@ -1,10 +1,13 @@
 package dashboard
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -46,6 +49,52 @@ func TestSetUpOnce(t *testing.T) {
 	if after, _, _ := b.db.Owner(); after.PasswordHash != o.PasswordHash {
 		t.Error("the second use of the link changed the password")
 	}
+}
+
+// TestSetUpAgain: a lost password costs no site, and ends all logins.
+func TestSetUpAgain(t *testing.T) {
+	b := newBoard(t, Options{})
+	b.setUp("shop.example")
+	old := b.cookies["dachs_login"]
+	secret, err := b.db.CreateSetup(30 * time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if html := b.page("/setup/" + secret); strings.Contains(html, `name="domain"`) {
+		t.Error("the form asks for a first site although there is one")
+	}
+	w := b.request("POST", "/setup/"+secret, url.Values{"password": {"a new password"}, "again": {"a new password"}})
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" || len(b.db.Sites()) != 1 {
+		t.Fatalf("status %d to %q, %d sites", w.Code, w.Header().Get("Location"), len(b.db.Sites()))
+	}
+	b.page("/sites")
+	b.cookies["dachs_login"] = old
+	if w := b.get("/sites"); w.Code != http.StatusSeeOther {
+		t.Errorf("the old login still works: status %d", w.Code)
+	}
+}
+
+// TestBusy: when all turns are taken, a login is told to come back instead of taking more memory.
+func TestBusy(t *testing.T) {
+	p := newPasswords()
+	for range maxHashing {
+		p.turns <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.matches(ctx, "x", "y"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a request that has gone: %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPasswords()
+		for range maxHashing {
+			p.turns <- struct{}{}
+		}
+		start := time.Now()
+		if _, err := p.hash(t.Context(), testPassword); !errors.Is(err, errBusy) || time.Since(start) != hashPatience {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
 }
 
 func TestSetUpExpires(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 // setupPage is the view of setup.gohtml. Passwords are never sent back.
 type setupPage struct {
 	page
+	FirstSite    bool // there is no site yet: the form asks for one
 	Domain, Zone string
 	Zones        []string
 	MinPassword  int
@@ -25,7 +26,9 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) setupPage(r *http.Request) setupPage {
-	return setupPage{page: s.page(r, "Set up"), Zone: "UTC", Zones: s.zones, MinPassword: minPassword}
+	return setupPage{
+		page: s.page(r, "Set up"), FirstSite: len(s.store.Sites()) == 0, Zone: "UTC", Zones: s.zones, MinPassword: minPassword,
+	}
 }
 
 // setupValid checks the link and answers itself if it is of no use.
@@ -62,32 +65,50 @@ func (s *Server) finishSetup(w http.ResponseWriter, r *http.Request) {
 	view := s.setupPage(r)
 	view.Domain, view.Zone = r.PostFormValue("domain"), r.PostFormValue("timezone")
 	password := r.PostFormValue("password")
-	domain, zone, err := s.cleanSite(view.Domain, view.Zone)
-	if err == nil {
-		err = checkNewPassword(password, r.PostFormValue("again"))
+	err := checkNewPassword(password, r.PostFormValue("again"))
+	// A second set-up is for a new password: then the sites are there.
+	domain, zone, withSite := "", "", view.FirstSite || view.Domain != ""
+	if err == nil && withSite {
+		domain, zone, err = s.cleanSite(view.Domain, view.Zone)
 	}
 	if err != nil {
 		view.Problem = sentence(err)
 		s.render(w, r, http.StatusUnprocessableEntity, "setup", view)
 		return
 	}
-	hash, err := s.passwords.hash(r.Context(), password)
-	if err != nil {
-		s.fail(w, r, "hash password", err)
+	if !s.createOwner(w, r, view, password) {
 		return
 	}
-	err = s.store.FinishSetup(r.PathValue("secret"), storage.Owner{PasswordHash: hash, Created: s.now().UTC().Truncate(time.Second)})
-	if errors.Is(err, storage.ErrNotFound) { // used in another window while this one was hashing
-		s.setupGone(w, r)
-		return
-	} else if err != nil {
-		s.fail(w, r, "finish set-up", err)
+	if !withSite {
+		s.startLogin(w, r, "/")
 		return
 	}
-	// ErrExists is fine: "dachs site add" may have been quicker, or this is a second set-up for a new password.
+	// ErrExists is fine: "dachs site add" may have been quicker.
 	if _, err := s.store.AddSite(domain, zone); err != nil && !errors.Is(err, storage.ErrExists) {
 		s.fail(w, r, "add site", err)
 		return
 	}
 	s.startLogin(w, r, sitePath(domain)+"/tag")
+}
+
+// createOwner stores the password and uses up the link; if it cannot, it answers itself.
+func (s *Server) createOwner(w http.ResponseWriter, r *http.Request, view setupPage, password string) bool {
+	hash, err := s.passwords.hash(r.Context(), password)
+	switch {
+	case errors.Is(err, errBusy):
+		view.Problem = busyText
+		s.render(w, r, http.StatusServiceUnavailable, "setup", view)
+		return false
+	case err != nil:
+		s.fail(w, r, "hash password", err)
+		return false
+	}
+	err = s.store.FinishSetup(r.PathValue("secret"), storage.Owner{PasswordHash: hash, Created: s.now().UTC().Truncate(time.Second)})
+	switch {
+	case errors.Is(err, storage.ErrNotFound): // used in another window while this one was hashing
+		s.setupGone(w, r)
+	case err != nil:
+		s.fail(w, r, "finish set-up", err)
+	}
+	return err == nil
 }
