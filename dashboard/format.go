@@ -38,7 +38,7 @@ func format(v storage.Value, unit func(float64) string) number {
 func count(v storage.Value) number { return format(v, thousands) }
 func ratio(v storage.Value) number { return format(v, decimal) }
 func percent(v storage.Value) number {
-	return format(v, func(f float64) string { return thousands(f) + " %" })
+	return format(v, func(f float64) string { return thousands(f) + "%" })
 }
 func duration(v storage.Value) number { return format(v, minutes) }
 
@@ -85,11 +85,11 @@ func share(part, whole storage.Value) string {
 	}
 	switch p := part.Number / whole.Number * 100; {
 	case p > 0 && p < 0.1:
-		return "< 0.1 %"
+		return "< 0.1%"
 	case p < 10:
-		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+		return strconv.FormatFloat(p, 'f', 1, 64) + "%"
 	default:
-		return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+		return strconv.FormatFloat(p, 'f', 0, 64) + "%"
 	}
 }
 

@@ -35,7 +35,7 @@ func TestValues(t *testing.T) {
 	}
 	f(count(storage.Value{Number: 1234}), "1,234", false, false)
 	f(count(storage.Value{Number: 1234, Low: 1200, AtMost: true}), "≤ 1,234", true, false)
-	f(percent(storage.Value{Number: 45.6}), "46 %", false, false)
+	f(percent(storage.Value{Number: 45.6}), "46%", false, false)
 	f(duration(storage.Value{Null: true}), "–", false, true)
 }
 
@@ -45,7 +45,7 @@ func TestShare(t *testing.T) {
 		part, whole storage.Value
 		want        string
 	}{
-		{of(1), of(4), "25 %"}, {of(1), of(30), "3.3 %"}, {of(1), of(5000), "< 0.1 %"}, {of(0), of(5), "0.0 %"}, {of(5), of(5), "100 %"},
+		{of(1), of(4), "25%"}, {of(1), of(30), "3.3%"}, {of(1), of(5000), "< 0.1%"}, {of(0), of(5), "0.0%"}, {of(5), of(5), "100%"},
 		{of(1), of(0), ""}, {of(1), storage.Value{Null: true}, ""}, {storage.Value{Number: 1, AtMost: true}, of(2), ""},
 	} {
 		if got := share(c.part, c.whole); got != c.want {

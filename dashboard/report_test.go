@@ -94,7 +94,7 @@ func TestTilesEqualANaiveCount(t *testing.T) {
 		for metric, want := range map[string]string{
 			"visitors": thousands(float64(c.visits)), "visits": thousands(float64(c.visits)), "pageviews": thousands(float64(c.views)),
 			"views_per_visit": decimal(float64(c.views) / float64(c.visits)),
-			"bounce_rate":     thousands(float64(c.bounces)*100/float64(c.visits)) + " %",
+			"bounce_rate":     thousands(float64(c.bounces)*100/float64(c.visits)) + "%",
 			"visit_duration":  minutes(float64(c.seconds) / float64(c.visits)),
 		} {
 			if got[metric] != want {
@@ -364,15 +364,15 @@ func TestComparison(t *testing.T) {
 			t.Errorf("from %v to %v: %+v, want %+v", before, now, got, want)
 		}
 	}
-	f(exact(110), exact(100), false, false, change{"▲", "10 %", "good", "more than before"})
-	f(exact(50), exact(100), false, false, change{"▼", "50 %", "bad", "less than before"})
+	f(exact(110), exact(100), false, false, change{"▲", "10%", "good", "more than before"})
+	f(exact(50), exact(100), false, false, change{"▼", "50%", "bad", "less than before"})
 	f(exact(100.2), exact(100), false, false, change{"=", "same", "even", "as before"})
 	f(exact(60), exact(50), true, true, change{"▲", "10 points", "bad", "more than before, which is worse"})
 	f(exact(49), exact(50), true, true, change{"▼", "1 point", "good", "less than before, which is better"})
 	f(exact(5), exact(0), false, false, change{})
 	f(exact(5), storage.Value{Null: true}, false, false, change{})
 	f(storage.Value{Number: 5, Low: 3, AtMost: true}, exact(5), false, false, change{})
-	f(exact(30000), exact(1), false, false, change{"▲", "2,999,900 %", "good", "more than before"})
+	f(exact(30000), exact(1), false, false, change{"▲", "2,999,900%", "good", "more than before"})
 	grown := []storage.Value{exact(4), exact(4), exact(4), exact(4), exact(4), exact(4)}
 	for _, tl := range tiles(grown, []storage.Value{exact(9), exact(9), exact(9), exact(9), exact(9), exact(9)}, true) {
 		if verdict := tl.Change.Class != "even"; verdict == (tl.Metric == "visitors" || tl.Metric == "visits" || tl.Metric == "pageviews") {

@@ -74,7 +74,7 @@ func compare(now, before storage.Value, worse, points bool) change {
 	}
 	by, unit := now.Number-before.Number, " points"
 	if !points {
-		by, unit = by/before.Number*100, " %"
+		by, unit = by/before.Number*100, "%"
 	}
 	by = math.Round(by)
 	text := thousands(math.Abs(by)) + unit

@@ -145,8 +145,8 @@ func TestFromTheTagToTheDashboard(t *testing.T) {
 	browser := startBrowser(t)
 	data := t.TempDir()
 	p := startProcess(t, data, "--trusted-proxies", "127.0.0.1")
-	must(t, "site", "add", "other.example", "--data", data) // a site that has to stay empty
 	owner := setUp(t, browser, p, "shop.example")
+	must(t, "site", "add", "other.example", "--data", data) // a site that has to stay empty
 
 	const (
 		windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
