@@ -281,10 +281,21 @@ func TestQueryErrors(t *testing.T) {
 }
 
 func TestQueryMethod(t *testing.T) {
-	api := QueryHandler(apiStore(t), apiNow)
+	store := apiStore(t)
+	server, err := New(Options{Store: store, Now: apiNow})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodOptions, http.MethodHead} {
-		w := httptest.NewRecorder()
-		api.ServeHTTP(w, httptest.NewRequest(method, "/api/v2/query", nil))
+		request := func(h http.Handler) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(method, "/api/v2/query", nil))
+			return w
+		}
+		if w := request(server); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST" {
+			t.Errorf("%s to the server = %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
+		}
+		w := request(QueryHandler(store, apiNow))
 		if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST" {
 			t.Errorf("%s = %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
 		}

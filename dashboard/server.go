@@ -149,7 +149,7 @@ func (s *Server) routes() (http.Handler, error) {
 	for _, rt := range s.routeTable() {
 		mux.Handle(rt.pattern, guard.Handler(limitBody(s.allow(rt.access, rt.handle))))
 	}
-	mux.HandleFunc("POST /api/v2/query", s.serveQuery)
+	mux.HandleFunc("/api/v2/query", s.serveQuery) // answers other methods with a 405 in JSON
 	return s.recoverPanics(secureHeaders(mux)), nil
 }
 
