@@ -12,46 +12,70 @@ import (
 // Query answers q from one consistent state of the store. Errors wrap ErrBadQuery or ErrNotTogether where the
 // question is at fault, and ctx's error if it ends first.
 func (db *DB) Query(ctx context.Context, q Query) (Result, error) {
-	p, err := newPlan(&q)
+	answers, err := db.QueryAll(ctx, []Query{q})
 	if err != nil {
 		return Result{}, err
 	}
-	var res Result
-	err = db.badger.View(func(txn *badger.Txn) error {
-		sc := &scan{db: db, ctx: ctx, txn: txn, plan: p, q: &q, groups: make(map[groupKey]*group)}
-		if p.visits {
-			if err := sc.table(Visits); err != nil {
-				return err
-			}
+	return answers[0].Result, answers[0].Err
+}
+
+// Answer is the answer to one of several queries. Err says why this one has none.
+type Answer struct {
+	Result Result
+	Err    error // wraps ErrBadQuery or ErrNotTogether
+}
+
+// QueryAll answers several queries about one site from the same consistent state of the store, and reads what they
+// have in common once. An error is one of the store or of ctx.
+func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
+	answers := make([]Answer, len(queries))
+	jobs := make([]*job, len(queries))
+	sc := &scan{db: db, ctx: ctx}
+	for i := range queries {
+		q := &queries[i]
+		p, err := newPlan(q)
+		if err == nil && q.Site != queries[0].Site {
+			err = badQuery("queries about several sites at once")
 		}
-		if p.hits {
-			if err := sc.table(Hits); err != nil {
-				return err
-			}
+		if err != nil {
+			answers[i].Err = fmt.Errorf("query: %w", err)
+			continue
 		}
-		res = sc.result()
-		return nil
+		jobs[i] = &job{q: q, plan: p, groups: make(groups)}
+		sc.jobs = append(sc.jobs, jobs[i])
+	}
+	err := db.badger.View(func(txn *badger.Txn) error {
+		sc.txn = txn
+		if err := sc.table(Visits); err != nil {
+			return err
+		}
+		return sc.table(Hits)
 	})
 	if err != nil {
-		return Result{}, fmt.Errorf("query: %w", err)
+		return nil, fmt.Errorf("query: %w", err)
 	}
-	return res, nil
+	for i, j := range jobs {
+		if j != nil {
+			answers[i].Result = j.result()
+		}
+	}
+	return answers, nil
 }
 
 // result turns the groups into ordered rows.
-func (sc *scan) result() Result {
-	q := sc.q
-	rows := make([]ResultRow, 0, len(sc.groups))
-	if len(q.GroupBy) == 0 && q.Interval == Whole && len(sc.groups) == 0 {
-		sc.groups[groupKey{day: q.From}] = &group{} // one question about everything has one answer
+func (j *job) result() Result {
+	q := j.q
+	rows := make([]ResultRow, 0, len(j.groups))
+	if len(q.GroupBy) == 0 && q.Interval == Whole && len(j.groups) == 0 {
+		j.groups.get(groupKey{day: q.From}) // one question about everything has one answer
 	}
-	for key, g := range sc.groups {
+	for key, g := range j.groups {
 		if g.empty() && (len(q.GroupBy) > 0 || q.Interval != Whole) {
 			continue
 		}
 		row := ResultRow{Day: key.day, Hour: int(key.hour), Keys: slices.Clone(key.keys[:len(q.GroupBy)])}
 		for _, m := range q.Metrics {
-			row.Values = append(row.Values, sc.value(g, m))
+			row.Values = append(row.Values, j.value(g, m))
 		}
 		rows = append(rows, row)
 	}
@@ -66,45 +90,45 @@ func (sc *scan) result() Result {
 }
 
 // empty reports whether nothing at all was counted in the group.
-func (g *group) empty() bool {
-	return g.visitors == bound{} && g.visits == bound{} && g.pageViews == 0 && g.events == 0 &&
-		g.wholeVisits == 0 && g.wholePageEvents == 0
-}
+func (g *group) empty() bool { return g.sums == [fields]int64{} }
 
 // value computes one metric of a group.
-func (sc *scan) value(g *group, m Metric) Value {
-	p := sc.plan
+func (j *job) value(g *group, m Metric) Value {
 	switch m {
 	case Visitors:
-		return g.visitors.value()
+		return bounded(g.sums[exactVisitors], g.sums[upperVisitors], g.low[0])
 	case VisitsTotal:
-		return g.visits.value()
+		return bounded(g.sums[exactVisits], g.sums[upperVisits], g.low[1])
 	case PageViews:
-		if p.singleWhole {
-			return count(g.wholePageViews)
-		}
-		return count(g.pageViews)
+		return count(g.sums[pageViews] + g.singleWhole(j.plan, wholeViews))
 	case Events:
-		if p.singleWhole {
-			return count(g.wholePageEvents)
-		}
-		return count(g.events)
+		return count(g.sums[events] + g.singleWhole(j.plan, wholeViews) + g.singleWhole(j.plan, wholeEvents))
 	case ViewsPerVisit:
-		return ratio(g.wholePageViews, g.wholeVisits, 1)
+		return ratio(g.sums[wholeViews], g.sums[wholeVisits], 1)
 	case BounceRate:
-		return ratio(g.bounces, g.wholeVisits, 100)
+		return ratio(g.sums[wholeBounces], g.sums[wholeVisits], 100)
 	case VisitDuration:
-		return ratio(g.seconds, g.wholeVisits, 1)
+		return ratio(g.sums[wholeSeconds], g.sums[wholeVisits], 1)
 	case TimeOnPage:
-		return ratio(g.engaged, g.pageVisits, 1e-3)
+		return ratio(g.sums[engaged], g.sums[pageVisits], 1e-3)
 	case ScrollDepth:
-		return ratio(g.scrollSum, g.scrollCount, 1)
+		return ratio(g.sums[scrollSum], g.sums[scrollCount], 1)
 	}
 	return Value{Null: true}
 }
 
-func (b bound) value() Value {
-	return Value{Number: float64(b.up), Low: float64(min(b.low, b.up)), AtMost: b.low < b.up}
+// singleWhole is a count of single hits that comes from whole visits, if it does.
+func (g *group) singleWhole(p *plan, f field) int64 {
+	if p.singleWhole {
+		return g.sums[f]
+	}
+	return 0
+}
+
+// bounded is an exact count plus one that lies between two bounds.
+func bounded(exact, upper, lower int64) Value {
+	lower = min(lower, upper)
+	return Value{Number: float64(exact + upper), Low: float64(exact + lower), AtMost: lower < upper}
 }
 
 func count(n int64) Value { return Value{Number: float64(n), Low: float64(n)} }

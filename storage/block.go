@@ -18,12 +18,21 @@ const (
 )
 
 // block is a part of a run in columns: rows are sorted by the schema's columns, each column is a sorted
-// dictionary and one code a row. Columns and measures that were not asked for are nil.
+// dictionary and one code a row. Columns that were not asked for have no dictionary. Codes and sums keep their
+// memory when a block is used again for the next one.
 type block struct {
-	rows  int
-	dicts [columns][]string
-	codes [columns][]uint16
-	sums  [maxMeasures][]int64
+	rows   int
+	dicts  [columns][]string
+	codes  [columns][]uint16
+	sums   [maxMeasures][]int64
+	summed [maxMeasures]bool // which sums are loaded
+}
+
+// reset makes the block ready for another one of a number of rows.
+func (b *block) reset(rows int) {
+	b.rows = rows
+	clear(b.dicts[:])
+	clear(b.summed[:])
 }
 
 // tuple copies the dimensions of row i.
@@ -147,38 +156,26 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// decodeColumn is the inverse of appendColumn for a block of rows rows. It copies what it returns.
-func decodeColumn(src []byte, rows int) (dict []string, codes []uint16, err error) {
+// decodeColumn is the inverse of appendColumn for a block of rows rows. It copies what it returns, the codes into
+// the memory of codes.
+func decodeColumn(src []byte, rows int, codes []uint16) (dict []string, _ []uint16, err error) {
 	n, src, err := readUvarint(src)
 	if err != nil || n == 0 || n > blockRows {
 		return nil, nil, corruptf("dictionary of %d values", n)
 	}
-	dict = make([]string, 0, min(n, uint64(len(src))))
-	var last []byte
-	for range n {
-		var shared, rest uint64
-		if shared, src, err = readUvarint(src); err != nil {
-			return nil, nil, err
-		}
-		if rest, src, err = readUvarint(src); err != nil {
-			return nil, nil, err
-		}
-		if shared > uint64(len(last)) || rest > uint64(len(src)) {
-			return nil, nil, corruptf("dictionary value runs past the end")
-		}
-		last = append(last[:shared], src[:rest]...)
-		src = src[rest:]
-		dict = append(dict, string(last))
+	if dict, src, err = decodeDict(src, int(n)); err != nil {
+		return nil, nil, err
 	}
-	codes = make([]uint16, rows)
+	codes = slices.Grow(codes[:0], rows)[:rows]
 	switch {
 	case n <= 1:
+		clear(codes)
 	case n <= 1<<8:
 		if len(src) != rows {
 			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
 		}
-		for i := range codes {
-			codes[i] = uint16(src[i])
+		for i, c := range src {
+			codes[i] = uint16(c)
 		}
 	default:
 		if len(src) != 2*rows {
@@ -188,12 +185,44 @@ func decodeColumn(src []byte, rows int) (dict []string, codes []uint16, err erro
 			codes[i] = binary.LittleEndian.Uint16(src[2*i:])
 		}
 	}
-	for _, c := range codes {
-		if int(c) >= len(dict) {
-			return nil, nil, corruptf("code %d in a dictionary of %d", c, len(dict))
-		}
+	if most := slices.Max(codes); int(most) >= len(dict) {
+		return nil, nil, corruptf("code %d in a dictionary of %d", most, len(dict))
 	}
 	return dict, codes, nil
+}
+
+// decodeDict reads n front-coded values. They share the memory of one string.
+func decodeDict(src []byte, n int) (dict []string, rest []byte, err error) {
+	if n > len(src) {
+		return nil, nil, corruptf("dictionary of %d values in %d bytes", n, len(src))
+	}
+	ends := make([]int, n)
+	text := make([]byte, 0, 2*len(src))
+	start := 0 // of the value before
+	for i := range ends {
+		var shared, own uint64
+		if shared, src, err = readUvarint(src); err != nil {
+			return nil, nil, err
+		}
+		if own, src, err = readUvarint(src); err != nil {
+			return nil, nil, err
+		}
+		if shared > uint64(len(text)-start) || own > uint64(len(src)) || len(text)+int(shared+own) > maxChunkBytes {
+			return nil, nil, corruptf("dictionary value runs past the end")
+		}
+		last := text[start : start+int(shared)]
+		start = len(text)
+		text = append(append(text, last...), src[:own]...)
+		src = src[own:]
+		ends[i] = len(text)
+	}
+	all, start := string(text), 0
+	dict = make([]string, n)
+	for i, end := range ends {
+		dict[i] = all[start:end]
+		start = end
+	}
+	return dict, src, nil
 }
 
 func readUvarint(src []byte) (uint64, []byte, error) {
@@ -235,13 +264,13 @@ func appendSums(dst []byte, sums []int64) []byte {
 	return dst
 }
 
-// decodeSums is the inverse of appendSums.
-func decodeSums(src []byte, rows int) ([]int64, error) {
+// decodeSums is the inverse of appendSums. It returns the memory of sums, filled.
+func decodeSums(src []byte, rows int, sums []int64) ([]int64, error) {
 	if len(src) == 0 {
 		return nil, corruptf("empty measure")
 	}
 	width, src := int(src[0]), src[1:]
-	sums := make([]int64, rows)
+	sums = slices.Grow(sums[:0], rows)[:rows]
 	if width == 0 {
 		v, n := binary.Varint(src)
 		if n <= 0 {

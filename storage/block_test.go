@@ -20,7 +20,7 @@ func TestColumnRoundTrip(t *testing.T) {
 		for i := range codes {
 			codes[i] = uint16(r.IntN(values))
 		}
-		gotDict, gotCodes, err := decodeColumn(appendColumn(nil, dict, codes), len(codes))
+		gotDict, gotCodes, err := decodeColumn(appendColumn(nil, dict, codes), len(codes), nil)
 		if err != nil || !slices.Equal(gotDict, dict) || !slices.Equal(gotCodes, codes) {
 			t.Errorf("%d values: not the same after a round trip, %v", values, err)
 		}
@@ -32,7 +32,7 @@ func TestSumsRoundTrip(t *testing.T) {
 		{0}, {1, 1, 1}, {-1, 1}, {-128, 127}, {-129, 127}, {0, 32767}, {0, 32768}, {math.MinInt32, 5},
 		{math.MaxInt32 + 1, 0}, {math.MinInt64, math.MaxInt64}, {-7, -7},
 	} {
-		got, err := decodeSums(appendSums(nil, sums), len(sums))
+		got, err := decodeSums(appendSums(nil, sums), len(sums), nil)
 		if err != nil || !slices.Equal(got, sums) {
 			t.Errorf("%v: got %v, %v", sums, got, err)
 		}
@@ -64,12 +64,12 @@ func FuzzDecode(f *testing.F) {
 	h := header{blockRows: []int{5}, inline: []byte{1, 2, 3}}
 	f.Add(h.append(nil), uint16(5))
 	f.Fuzz(func(t *testing.T, src []byte, rows uint16) {
-		if dict, codes, err := decodeColumn(src, int(rows)); err == nil {
+		if dict, codes, err := decodeColumn(src, max(int(rows), 1), nil); err == nil {
 			for _, c := range codes {
 				_ = dict[c]
 			}
 		}
-		if sums, err := decodeSums(src, int(rows)); err == nil && len(sums) != int(rows) {
+		if sums, err := decodeSums(src, int(rows), nil); err == nil && len(sums) != int(rows) {
 			t.Errorf("%d sums for %d rows", len(sums), rows)
 		}
 		if h, err := decodeHeader(src); err == nil {

@@ -271,7 +271,7 @@ func (db *DB) mergeInto(w *runWriter, refs []runRef) (chunked []runRef, err erro
 type cursor struct {
 	run   *run
 	n     int // next block
-	block *block
+	block block
 	row   int
 	dims  [columns]string
 	done  bool
@@ -280,16 +280,15 @@ type cursor struct {
 // next moves to the next tuple, or sets done.
 func (c *cursor) next() error {
 	c.row++
-	for c.block == nil || c.row >= c.block.rows {
+	for c.row >= c.block.rows {
 		if c.n == len(c.run.head.blockRows) {
 			c.done = true
 			return nil
 		}
-		b, err := c.run.load(c.n)
-		if err != nil {
+		if err := c.run.load(c.n, &c.block); err != nil {
 			return err
 		}
-		c.block, c.row = b, 0
+		c.row = 0
 		c.n++
 	}
 	c.block.tuple(c.run.s, c.row, &c.dims)

@@ -35,9 +35,10 @@ type plan struct {
 	hits        bool // table Hits is read
 	visits      bool // table Visits is read
 	wants       [metrics]bool
-	pageOnly    bool // the only column of single hits is Path: Visits answers by entry page
-	singleWhole bool // page views and events come from Visits
-	set         bool // several paths, names or hosts may fall into one group: bounds instead of sums
+	pageOnly    bool   // the only column of single hits is Path: Visits answers by entry page
+	singleWhole bool   // page views and events come from Visits
+	filterText  string // the filters of equal texts select the same rows
+	set         bool   // several paths, names or hosts may fall into one group: bounds instead of sums
 }
 
 // uses reports whether a query groups or filters by a column.
@@ -106,7 +107,7 @@ func newPlan(q *Query) (*plan, error) {
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
-	p := &plan{q: q, exit: q.uses(Exit)}
+	p := &plan{q: q, exit: q.uses(Exit), filterText: filterText(q.Filters)}
 	for _, m := range q.Metrics {
 		p.wants[m] = true
 	}

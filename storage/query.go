@@ -110,7 +110,7 @@ type Result struct {
 	Total int // rows before Limit and Offset
 }
 
-// ResultRow is one group. Groups in which everything is zero are left out: also buckets without hits.
+// ResultRow is one group. Groups in which all that was asked for is zero are left out: also buckets without hits.
 type ResultRow struct {
 	Day    Day // first day of the bucket; Query.From if Interval is Whole
 	Hour   int // of the bucket, if Interval is ByHour

@@ -200,14 +200,14 @@ func (r *run) raw(n int, column uint8) ([]byte, error) {
 	return r.buf, nil
 }
 
-// loadColumn reads one column of block n into b.
+// loadColumn reads one column of block n into b, unless it is there.
 func (r *run) loadColumn(n int, b *block, c Column) error {
 	if b.dicts[c] != nil {
 		return nil
 	}
 	raw, err := r.raw(n, uint8(c))
 	if err == nil {
-		b.dicts[c], b.codes[c], err = decodeColumn(raw, b.rows)
+		b.dicts[c], b.codes[c], err = decodeColumn(raw, b.rows, b.codes[c])
 	}
 	if err != nil {
 		return r.wrap(err)
@@ -215,33 +215,34 @@ func (r *run) loadColumn(n int, b *block, c Column) error {
 	return nil
 }
 
-// loadMeasure reads one measure of block n into b.
+// loadMeasure reads one measure of block n into b, unless it is there.
 func (r *run) loadMeasure(n int, b *block, m Measure) error {
-	if b.sums[m] != nil {
+	if b.summed[m] {
 		return nil
 	}
 	raw, err := r.raw(n, measureColumn+uint8(m))
 	if err == nil {
-		b.sums[m], err = decodeSums(raw, b.rows)
+		b.sums[m], err = decodeSums(raw, b.rows, b.sums[m])
 	}
 	if err != nil {
 		return r.wrap(err)
 	}
+	b.summed[m] = true
 	return nil
 }
 
-// load reads all of block n.
-func (r *run) load(n int) (*block, error) {
-	b := &block{rows: r.head.blockRows[n]}
+// load reads all of block n into b.
+func (r *run) load(n int, b *block) error {
+	b.reset(r.head.blockRows[n])
 	for _, c := range r.s.columns {
 		if err := r.loadColumn(n, b, c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for m := range r.s.measures {
 		if err := r.loadMeasure(n, b, Measure(m)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return b, nil
+	return nil
 }
