@@ -1,8 +1,6 @@
 package dashboard
 
 import (
-	"context"
-
 	"dachs/storage"
 )
 
@@ -104,8 +102,8 @@ func (s *Server) valueLabel(c storage.Column, value string) string {
 	return value
 }
 
-// queryPanel asks for one panel's rows.
-func (s *Server) queryPanel(ctx context.Context, q storage.Query, p panel, limit int) (storage.Result, error) {
+// panelQuery asks for one panel's rows.
+func panelQuery(q storage.Query, p panel, limit int) storage.Query {
 	q.Metrics = []storage.Metric{storage.Visitors}
 	q.GroupBy = []storage.Column{p.Column}
 	q.Limit = limit
@@ -115,7 +113,7 @@ func (s *Server) queryPanel(ctx context.Context, q storage.Query, p panel, limit
 		q.Filters = append(q.Filters[:len(q.Filters):len(q.Filters)],
 			storage.Filter{Column: p.Column, Op: storage.IsNot, Values: []string{""}})
 	}
-	return s.store.Query(ctx, q)
+	return q
 }
 
 // panelView makes the rows of a panel from what the store answered. total is the number of all visitors.

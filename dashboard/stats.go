@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"dachs/storage"
-
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -17,10 +15,6 @@ const (
 	// with today, where its numbers arrive hour by hour.
 	defaultPeriod = "30d"
 	today         = "day"
-
-	// maxQueries is how many questions of one page the store answers at the same time. More would let one
-	// page take every core from the counting.
-	maxQueries = 2
 
 	// notTogether stands in place of numbers that no table can give. See storage.ErrNotTogether.
 	notTogether = "These numbers are not kept together with the current filters. Remove one of them to see this."
@@ -172,51 +166,61 @@ type answers struct {
 	panels      map[string]answer // by panel.ID
 }
 
-// ask puts the questions of a report to the store, a few at a time. An error is one of the whole page;
-// what only cannot be told together stays in its own answer.
+// ask puts the questions of a report to the store, all at once: the store reads what they have in common once, and
+// all numbers of a page are of the same moment. An error is one of the whole page; what only cannot be told
+// together stays in its own answer.
 func (s *Server) ask(ctx context.Context, site storage.Site, st state, first storage.Day) (*answers, error) {
 	q := storage.Query{Site: site.ID, From: st.period.From, To: st.period.To, Filters: st.filters}
-	a := &answers{panels: map[string]answer{}}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxQueries)
-
-	group.Go(func() (err error) {
-		tiles := q
-		tiles.Metrics = tileMetrics()
-		a.now, err = s.totals(ctx, tiles)
-		return tolerate(err)
-	})
-	if before := st.period.Before(); before.To >= first {
-		a.compared = true
-		group.Go(func() (err error) {
-			tiles := q
-			tiles.From, tiles.To, tiles.Metrics = before.From, before.To, tileMetrics()
-			a.before, err = s.totals(ctx, tiles)
-			return tolerate(err)
-		})
+	tiles := q
+	tiles.Metrics = tileMetrics()
+	queries := []storage.Query{tiles}
+	before := st.period.Before()
+	compared := before.To >= first
+	if compared {
+		tiles.From, tiles.To = before.From, before.To
+		queries = append(queries, tiles)
 	}
 	if st.panel == "" {
-		group.Go(func() error {
-			series := q
-			series.Metrics = []storage.Metric{storage.Visitors, storage.PageViews}
-			series.Interval = st.period.Interval
-			a.chart.res, a.chart.err = s.store.Query(ctx, series)
-			return tolerate(a.chart.err)
-		})
+		series := q
+		series.Metrics = []storage.Metric{storage.Visitors, storage.PageViews}
+		series.Interval = st.period.Interval
+		queries = append(queries, series)
 	}
 	panels, limit := panelsOf(st)
-	found := make([]answer, len(panels)) // a slice, since a map cannot be written from two goroutines
-	for i, p := range panels {
-		group.Go(func() error {
-			found[i].res, found[i].err = s.queryPanel(ctx, q, p, limit)
-			return tolerate(found[i].err)
-		})
+	for _, p := range panels {
+		queries = append(queries, panelQuery(q, p, limit))
 	}
-	if err := group.Wait(); err != nil {
+	found, err := s.store.QueryAll(ctx, queries)
+	if err != nil {
 		return nil, err
 	}
-	for i, p := range panels {
-		a.panels[p.ID] = found[i]
+	return sortAnswers(st, panels, compared, found)
+}
+
+// sortAnswers gives each answer its place, in the order in which ask has put the questions.
+func sortAnswers(st state, panels []panel, compared bool, found []storage.Answer) (*answers, error) {
+	for _, f := range found {
+		if err := tolerate(f.Err); err != nil {
+			return nil, err
+		}
+	}
+	next := func() storage.Answer {
+		f := found[0]
+		found = found[1:]
+		return f
+	}
+	a := &answers{compared: compared, panels: map[string]answer{}}
+	a.now = totals(next(), tileMetrics())
+	if compared {
+		a.before = totals(next(), tileMetrics())
+	}
+	if st.panel == "" {
+		f := next()
+		a.chart = answer{f.Result, f.Err}
+	}
+	for _, p := range panels {
+		f := next()
+		a.panels[p.ID] = answer{f.Result, f.Err}
 	}
 	return a, nil
 }
@@ -240,24 +244,12 @@ func tolerate(err error) error {
 	return err
 }
 
-// totals asks for metrics of a whole period. Where the store has no row because nothing was counted,
-// counts are zero and means are null.
-func (s *Server) totals(ctx context.Context, q storage.Query) ([]storage.Value, error) {
-	res, err := s.store.Query(ctx, q)
-	if err != nil {
-		return nil, err
+// totals are the metrics of a whole period, nil if they cannot be told.
+func totals(a storage.Answer, metrics []storage.Metric) []storage.Value {
+	if a.Err != nil || len(a.Result.Rows) == 0 {
+		return nil
 	}
-	if len(res.Rows) > 0 {
-		return res.Rows[0].Values, nil
-	}
-	values := make([]storage.Value, len(q.Metrics))
-	for i, m := range q.Metrics {
-		switch m {
-		case storage.ViewsPerVisit, storage.BounceRate, storage.VisitDuration, storage.TimeOnPage, storage.ScrollDepth:
-			values[i].Null = true
-		}
-	}
-	return values, nil
+	return a.Result.Rows[0].Values[:len(metrics)]
 }
 
 // reportFrame fills in what needs no numbers.

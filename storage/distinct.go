@@ -75,10 +75,7 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]bool)
 		return err
 	}
 	if !p.set {
-		firsts := views
-		if p.unit == unitHost {
-			firsts = hosts
-		}
+		firsts := map[unit][]uint32{unitPath: views, unitName: customs, unitHost: hosts}[p.unit]
 		v.sum(exactVisitors, visitors, firsts)
 		v.sum(exactVisits, HitVisits, firsts)
 	}

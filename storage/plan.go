@@ -46,6 +46,13 @@ func (q *Query) uses(c Column) bool {
 	return slices.Contains(q.GroupBy, c) || slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Column == c })
 }
 
+// single reports whether each group holds only one value of a column.
+func (q *Query) single(c Column) bool {
+	return slices.Contains(q.GroupBy, c) || slices.ContainsFunc(q.Filters, func(f Filter) bool {
+		return f.Column == c && f.Op == Is && len(f.Values) == 1
+	})
+}
+
 func badQuery(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrBadQuery}, args...)...)
 }
@@ -155,11 +162,11 @@ func (p *plan) chooseUnit(involved []Column, named bool) error {
 	p.pageOnly = len(involved) == 1 && involved[0] == Path && !named
 	switch p.unit {
 	case unitPath:
-		p.set = !slices.Contains(p.q.GroupBy, Path)
+		p.set = !p.q.single(Path)
 	case unitName:
-		p.set = true // the page views of a day are a set of paths
+		p.set = !p.q.single(Name) || slices.Contains(p.q.GroupBy, Name) // page views are a set of paths
 	case unitHost:
-		p.set = !slices.Contains(p.q.GroupBy, Hostname)
+		p.set = !p.q.single(Hostname)
 	}
 	return nil
 }

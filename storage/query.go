@@ -110,7 +110,8 @@ type Result struct {
 	Total int // rows before Limit and Offset
 }
 
-// ResultRow is one group. Groups in which all that was asked for is zero are left out: also buckets without hits.
+// ResultRow is one group. Groups in which all that was asked for is zero are left out: also buckets without hits. A query
+// without groups and buckets has always one row.
 type ResultRow struct {
 	Day    Day // first day of the bucket; Query.From if Interval is Whole
 	Hour   int // of the bucket, if Interval is ByHour
