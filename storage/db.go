@@ -63,8 +63,11 @@ type DB struct {
 	merges merges
 	sites  atomic.Pointer[siteIndex]
 
-	// structure is held while runs or sites are replaced or removed, so that a merge cannot bring back what
-	// a removal has just deleted. Commits of new runs do not take it.
+	// records is held while a record is read and written depending on what it said: Badger's own detection of
+	// conflicts is off. Taken before structure.
+	records sync.Mutex
+	// structure is held while runs are replaced or removed, so that a merge cannot bring back what a removal
+	// has just deleted. Commits of new runs do not take it. A merge may hold it for seconds.
 	structure sync.Mutex
 
 	failed atomic.Bool // the last commit of rows failed

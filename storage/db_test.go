@@ -197,35 +197,95 @@ func mergeAll(tb testing.TB, db *DB) {
 	}
 }
 
+// TestMergesKeepTheNumberOfRunsSmall commits a thousand times to a day that goes on, and to one that is over.
 func TestMergesKeepTheNumberOfRunsSmall(t *testing.T) {
-	db := mustOpen(t, t.TempDir())
-	site := mustSite(t, db, "example.com")
-	const commits = 1000
-	for i := range commits {
-		if err := db.Append(pageView(site.ID, 20000, fmt.Sprintf("/%d", i%300), "DE")...); err != nil {
-			t.Fatal(err)
-		}
+	tests := map[string]struct {
+		now  time.Time
+		most int // runs in the end
+	}{
+		"day goes on": {Day(20000).Date().Add(12 * time.Hour), 4 * mergeFanIn},
+		"day is over": {Day(20001).Date(), mergeFanIn},
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		refs, err := db.partitionRuns(partition{site.ID, Hits, 20000})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			db, err := Open(dir, Options{Now: func() time.Time { return tt.now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			site := mustSite(t, db, "example.com")
+			for i := range 1000 {
+				if err := db.Append(pageView(site.ID, 20000, fmt.Sprintf("/%d", i%300), "DE")...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waitForRuns(t, db, partition{site.ID, Hits, 20000}, tt.most)
+			res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, PageViews}})
+			if got := table(res); got != "2024-10-04/00 [] 1000 1000\n" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// waitForRuns waits until a partition has at most so many runs.
+func waitForRuns(t *testing.T, db *DB, p partition, most int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		refs, err := db.partitionRuns(p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(refs) < 4*mergeFanIn {
-			break
+		if len(refs) <= most {
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d runs are left of %d commits", len(refs), commits)
+			t.Fatalf("%d runs are left, want at most %d", len(refs), most)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, PageViews}})
-	if got := table(res); got != "2024-10-04/00 [] 1000 1000\n" {
+}
+
+// TestClosedDayIsOneRun opens a store whose days have ended since, and imports into one of them afterwards.
+func TestClosedDayIsOneRun(t *testing.T) {
+	dir := t.TempDir()
+	now := Day(20000).Date()
+	open := func() *DB {
+		db, err := Open(dir, Options{Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	db := open()
+	site := mustSite(t, db, "example.com")
+	for i := range 20 {
+		if err := db.Append(pageView(site.ID, Day(20000+i%2), "/", "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	now = Day(20001).Date()
+	db = open()
+	defer db.Close()
+	closed, open20001 := partition{site.ID, Hits, 20000}, partition{site.ID, Hits, 20001}
+	waitForRuns(t, db, closed, 1)
+	if refs, err := db.partitionRuns(open20001); err != nil || len(refs) < 2 {
+		t.Errorf("the day that goes on has %d runs, %v", len(refs), err)
+	}
+	im, err := db.BeginImport(site.ID)
+	if err == nil {
+		if err = im.Append(pageView(site.ID, 20000, "/late", "DE")...); err == nil {
+			err = im.Commit(Fingerprint{}, false)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitForRuns(t, db, closed, 1)
+	res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}})
+	if got := table(res); got != "2024-10-04/00 [] 11\n" {
 		t.Error(got)
-	}
-	if keys, err := db.keys([]byte{prefixGarbage}, 0); err != nil || len(keys) > 2*mergeFanIn {
-		t.Errorf("%d garbage marks are left, %v", len(keys), err)
 	}
 }
 

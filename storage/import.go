@@ -130,7 +130,8 @@ func (im *Import) Commit(f Fingerprint, again bool) error {
 		return fmt.Errorf("commit import: %w", err)
 	}
 	im.ended = true
-	db.merges.added(refs)
+	db.merges.note(refs)
+	db.merges.closed(db.isOver) // opened again by the import, closed again at once
 	return nil
 }
 

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -18,145 +20,197 @@ const (
 	// maxMergeRuns bounds the memory of one merge: a block of each run is held.
 	maxMergeRuns = 64
 	maxLevel     = 255
+	// closeEvery is how often days are looked for that are over.
+	closeEvery = time.Minute
 	// mergeRetry is the pause after a merge that failed, so that a full disk is not hammered.
 	mergeRetry = 30 * time.Second
 )
 
-// merges knows how many runs each level of each partition has, and which partitions have enough to merge.
+// merges knows which partitions may have runs to merge. Partitions of a single run are not in it: with many sites
+// and days they are nearly all.
 type merges struct {
 	wake chan struct{} // capacity 1
 
-	mu   sync.Mutex // guards the following
-	runs map[partition][]int
-	due  map[partition]bool
+	mu    sync.Mutex        // guards the following
+	added map[partition]int // runs that were added since the partition was last looked at
+	due   map[partition]bool
 }
 
-// load counts the runs of the store.
+// load finds the partitions of the store that have more than one run.
 func (m *merges) load(db *DB) error {
 	m.wake = make(chan struct{}, 1)
-	m.runs = make(map[partition][]int)
+	m.added = make(map[partition]int)
 	m.due = make(map[partition]bool)
 	keys, err := db.keys([]byte{prefixHeader}, 0)
 	if err != nil {
 		return fmt.Errorf("read run headers: %w", err)
 	}
-	refs := make([]runRef, 0, len(keys))
-	for _, k := range keys {
+	var last partition
+	for i, k := range keys {
 		ref, err := parseHeaderKey(k)
 		if err != nil {
 			return fmt.Errorf("read run headers: key %x: %w", k, err)
 		}
-		refs = append(refs, ref)
+		p := ref.partition()
+		if i > 0 && p == last {
+			m.due[p] = true
+		}
+		last = p
 	}
-	m.added(refs)
+	m.signal()
 	return nil
 }
 
-// added notes new runs.
-func (m *merges) added(refs []runRef) {
+func (m *merges) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// note notes new runs. Whether their partition is worth a merge is looked at when there are enough of them.
+func (m *merges) note(refs []runRef) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, ref := range refs {
 		p := ref.partition()
-		levels := m.runs[p]
-		for len(levels) <= int(ref.level) {
-			levels = append(levels, 0)
-		}
-		levels[ref.level]++
-		m.runs[p] = levels
-		if levels[ref.level] >= mergeFanIn {
+		m.added[p]++
+		if m.added[p] >= mergeFanIn {
 			m.due[p] = true
 		}
 	}
 	if len(m.due) > 0 {
-		select {
-		case m.wake <- struct{}{}:
-		default:
-		}
+		m.signal()
 	}
 }
 
-// set replaces what is known of a partition.
-func (m *merges) set(p partition, refs []runRef) {
+// closed makes the partitions due whose day is over and that have been added to.
+func (m *merges) closed(over func(partition) bool) {
 	m.mu.Lock()
-	delete(m.runs, p)
-	delete(m.due, p)
-	m.mu.Unlock()
-	m.added(refs)
+	defer m.mu.Unlock()
+	for p := range m.added {
+		if over(p) {
+			m.due[p] = true
+		}
+	}
+	if len(m.due) > 0 {
+		m.signal()
+	}
+}
+
+// next takes a partition that is due.
+func (m *merges) next() (p partition, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p = range m.due {
+		delete(m.due, p)
+		delete(m.added, p)
+		return p, true
+	}
+	return p, false
+}
+
+// again makes a partition due once more.
+func (m *merges) again(p partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.due[p] = true
+	m.signal()
+}
+
+// watch keeps a partition in sight that has several runs, too few to merge before its day is over.
+func (m *merges) watch(p partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.added[p] == 0 {
+		m.added[p] = 1
+	}
 }
 
 // forget drops all partitions of a site.
 func (m *merges) forget(site uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p := range m.runs {
-		if p.site == site {
-			delete(m.runs, p)
-			delete(m.due, p)
-		}
-	}
-}
-
-// next returns a partition that is due.
-func (m *merges) next() (partition, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for p := range m.due {
-		return p, true
-	}
-	return partition{}, false
+	of := func(p partition) bool { return p.site == site }
+	maps.DeleteFunc(m.due, func(p partition, _ bool) bool { return of(p) })
+	maps.DeleteFunc(m.added, func(p partition, _ int) bool { return of(p) })
 }
 
 // merge is the goroutine that merges what is due.
 func (db *DB) merge() {
+	tick := time.NewTicker(closeEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-db.merges.wake:
+		case <-tick.C:
+			db.merges.closed(db.isOver)
 		case <-db.stop:
 			return
 		}
 		for p, ok := db.merges.next(); ok; p, ok = db.merges.next() {
-			err := db.mergePartition(p)
-			if err != nil {
+			pause := time.Duration(0)
+			if err := db.mergePartition(p); err != nil {
 				db.log.Error("cannot merge runs: trying again later", "site", p.site, "day", p.day.String(), "error", err)
-				select {
-				case <-time.After(mergeRetry):
-				case <-db.stop:
-					return
-				}
+				db.merges.again(p)
+				pause = mergeRetry
 			}
 			select {
+			case <-time.After(pause):
 			case <-db.stop:
 				return
-			default:
 			}
 		}
 	}
 }
 
-// mergePartition merges the lowest level that has enough runs, and brings the bookkeeping up to date.
+// isOver reports whether the day of a partition is over at its site: no hit comes to it any more, only imports.
+func (db *DB) isOver(p partition) bool {
+	loc, ok := db.sites.Load().zones[p.site]
+	return ok && p.day < DayOf(db.now().In(loc))
+}
+
+// mergePartition merges what is worth it in a partition, until nothing is.
 func (db *DB) mergePartition(p partition) error {
+	for {
+		more, err := db.mergeStep(p)
+		if err != nil || !more {
+			return err
+		}
+		select {
+		case <-db.stop:
+			return nil
+		default:
+		}
+	}
+}
+
+// mergeStep does one merge in a partition. more says that there may be another.
+func (db *DB) mergeStep(p partition) (more bool, err error) {
 	db.structure.Lock()
 	defer db.structure.Unlock()
 	refs, err := db.partitionRuns(p)
-	if err != nil {
-		return err
+	if err != nil || !db.alive(p.site) {
+		return false, err
 	}
-	if chosen := chooseRuns(refs); chosen != nil && db.alive(p.site) {
-		if err := db.mergeRuns(p, chosen); err != nil {
-			return err
+	over := db.isOver(p)
+	chosen := chooseRuns(refs, over)
+	if chosen == nil {
+		if len(refs) > 1 {
+			db.merges.watch(p)
 		}
-		if refs, err = db.partitionRuns(p); err != nil {
-			return err
-		}
+		return false, nil
 	}
-	// A commit may have added a run between the look and here; it is in refs, or the next commit wakes us.
-	db.merges.set(p, refs)
-	return nil
+	return true, db.mergeRuns(p, chosen)
 }
 
-// chooseRuns returns the runs of the lowest level that has enough of them.
-func chooseRuns(refs []runRef) []runRef {
+// chooseRuns returns the runs of the lowest level that has enough of them. When the day is over, all runs become one.
+func chooseRuns(refs []runRef, over bool) []runRef {
+	if over && len(refs) > 1 {
+		// Small ones first, so that a day with very many runs does not rewrite the large ones again and again.
+		slices.SortStableFunc(refs, func(a, b runRef) int { return cmp.Compare(a.level, b.level) })
+		return refs[:min(len(refs), maxMergeRuns)]
+	}
 	byLevel := make(map[uint8][]runRef)
 	lowest := -1
 	for _, ref := range refs {

@@ -210,9 +210,8 @@ func (db *DB) checkSetup(txn *badger.Txn, secret string) error {
 // FinishSetup uses up the secret and stores the owner, in one step, and ends all logins; ErrNotFound if the
 // secret is not valid (any more).
 func (db *DB) FinishSetup(secret string, o Owner) error {
-	// Two requests with the same secret must not both pass the check: Badger's own conflict detection is off.
-	db.structure.Lock()
-	defer db.structure.Unlock()
+	db.records.Lock() // two requests with the same secret must not both pass the check
+	defer db.records.Unlock()
 	err := db.update(func(txn *badger.Txn) error {
 		if err := db.checkSetup(txn, secret); err != nil {
 			return err

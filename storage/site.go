@@ -34,16 +34,16 @@ func (s Site) Location() *time.Location {
 // siteIndex is the sites in memory; it is replaced as a whole, so that readers need no lock.
 type siteIndex struct {
 	byDomain map[string]Site
-	ids      map[uint32]bool
+	zones    map[uint32]*time.Location // by Site.ID
 	sorted   []Site
 }
 
 func newSiteIndex(sites []Site) *siteIndex {
-	x := &siteIndex{byDomain: make(map[string]Site), ids: make(map[uint32]bool), sorted: sites}
+	x := &siteIndex{byDomain: make(map[string]Site), zones: make(map[uint32]*time.Location), sorted: sites}
 	slices.SortFunc(sites, func(a, b Site) int { return cmp.Compare(a.Domain, b.Domain) })
 	for _, s := range sites {
 		x.byDomain[s.Domain] = s
-		x.ids[s.ID] = true
+		x.zones[s.ID] = s.Location()
 	}
 	return x
 }
@@ -73,7 +73,7 @@ func (db *DB) loadSites() error {
 }
 
 // alive reports whether a site exists.
-func (db *DB) alive(site uint32) bool { return db.sites.Load().ids[site] }
+func (db *DB) alive(site uint32) bool { return db.sites.Load().zones[site] != nil }
 
 // Site returns the site of a domain (as CleanDomain writes it), without touching the disk.
 func (db *DB) Site(domain string) (Site, bool) {
@@ -121,8 +121,8 @@ func (db *DB) AddSite(domain, zone string) (Site, error) {
 	if err != nil || zone == "Local" {
 		return Site{}, fmt.Errorf("time zone %q: unknown; want a name such as Europe/Berlin", zone)
 	}
-	db.structure.Lock()
-	defer db.structure.Unlock()
+	db.records.Lock()
+	defer db.records.Unlock()
 	if _, ok := db.Site(domain); ok {
 		return Site{}, fmt.Errorf("site %s: %w", domain, ErrExists)
 	}
@@ -147,6 +147,8 @@ func (db *DB) AddSite(domain, zone string) (Site, error) {
 // RemoveSite deletes a site, its counts and its tokens, or returns ErrNotFound. Hits that are on their way
 // are dropped. What a crash leaves undone is out of reach, and is deleted at the next start.
 func (db *DB) RemoveSite(domain string) error {
+	db.records.Lock()
+	defer db.records.Unlock()
 	db.structure.Lock()
 	defer db.structure.Unlock()
 	s, ok := db.Site(domain)

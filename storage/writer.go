@@ -253,7 +253,7 @@ func (db *DB) commit(batches []*Batch) (stored int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("commit rows: %w", err)
 	}
-	db.merges.added(refs)
+	db.merges.note(refs)
 	return len(batches), nil
 }
 
