@@ -44,7 +44,7 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 		jobs[i] = &job{q: q, plan: p, groups: make(groups)}
 		sc.jobs = append(sc.jobs, jobs[i])
 	}
-	err := db.badger.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		sc.txn = txn
 		if err := sc.table(Visits); err != nil {
 			return err
@@ -194,7 +194,7 @@ func boolInt(b bool) int {
 
 // Days returns the first and last day for which the site has rows; ok is false if there are none.
 func (db *DB) Days(site uint32) (first, last Day, ok bool, err error) {
-	err = db.badger.View(func(txn *badger.Txn) error {
+	err = db.view(func(txn *badger.Txn) error {
 		prefix := tableHeaders(site, Visits)
 		for _, reverse := range []bool{false, true} {
 			it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: reverse})

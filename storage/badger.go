@@ -32,6 +32,8 @@ func badgerOptions(dir string, o Options) badger.Options {
 		// There is one writer for rows, and structural changes hold a lock: no conflicts to look for.
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
+		// Without this a flipped bit in a table is a wrong number; a block is verified once, when it is read from disk.
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithSyncWrites(o.Sync).
 		WithLogger(badgerLog{o.Logger})
 }

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// blockRows bounds a block so that a code fits two bytes and a column of it decodes in cache.
-	blockRows = 1 << 16
+	// blockRows bounds a block so that a code fits two bytes, a column of it decodes in cache, and a merge can hold a
+	// block of each of its runs. Larger blocks compress a little better.
+	blockRows = 1 << 15
 	// blockDictBytes closes a block early when its strings are long: one column must fit well into one
 	// Badger transaction (1.2 MB with the memtables of badger.go).
 	blockDictBytes = 512 << 10

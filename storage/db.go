@@ -32,9 +32,13 @@ type Options struct {
 	Sync   bool
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
+
+	free func(dir string) (uint64, error) // nil: freeSpace; for tests of a full disk
 }
 
 var (
+	// ErrBadRows says that rows do not fit the store: an unknown table, too many at once.
+	ErrBadRows = errors.New("bad rows")
 	// ErrClosed is returned after Close has begun.
 	ErrClosed = errors.New("store is closed")
 	// ErrOverloaded says that the queue is full: nothing was stored, try again later.
@@ -55,8 +59,10 @@ var (
 
 // DB is an open store. All methods may be called from many goroutines.
 type DB struct {
+	dir    string
 	badger *badger.DB
 	codec  *codec
+	space  space
 	log    *slog.Logger
 	now    func() time.Time
 	queue  queue
@@ -67,13 +73,17 @@ type DB struct {
 	// conflicts is off. Taken before structure.
 	records sync.Mutex
 	// structure is held while runs are replaced or removed, so that a merge cannot bring back what a removal
-	// has just deleted. Commits of new runs do not take it. A merge may hold it for seconds.
+	// has just deleted. Commits of new runs do not take it.
 	structure sync.Mutex
 
 	failed atomic.Bool // the last commit of rows failed
-	dirty  atomic.Bool // something was committed since the last sync
-	stop   chan struct{}
-	owned  sync.WaitGroup // the goroutines for writing, merging and syncing
+	// life is read-locked while Badger is in use, since Badger panics when it is used after its end.
+	life   sync.RWMutex
+	closed bool // guarded by life
+
+	dirty atomic.Bool // something was committed since the last sync
+	stop  chan struct{}
+	owned sync.WaitGroup // the goroutines for writing, merging and syncing
 }
 
 // Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
@@ -93,13 +103,16 @@ func Open(dir string, o Options) (*DB, error) {
 		if isLocked(err) {
 			return nil, fmt.Errorf("open store %s: %w: stop it first, or choose another directory", dir, ErrLocked)
 		}
-		return nil, fmt.Errorf("open store %s: %w", dir, err)
+		return nil, fmt.Errorf("open store %s: %w: if a file is damaged, restore a copy, or choose another directory", dir, err)
 	}
 	c, err := newCodec()
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	db := &DB{badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
+	if o.free == nil {
+		o.free = freeSpace
+	}
+	db := &DB{dir: dir, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.queue.wake = make(chan struct{}, 1)
 	if err := db.load(); err != nil {
 		c.close()
@@ -172,13 +185,17 @@ func makeFormat(dir, name string) error {
 	return nil
 }
 
-// Close stores what is queued, stops the goroutines, and releases the directory.
+// Close stores what is queued, stops the goroutines, waits for queries, and releases the directory. What is called
+// afterwards returns ErrClosed.
 func (db *DB) Close() error {
 	if !db.queue.close() {
 		return ErrClosed
 	}
 	close(db.stop)
 	db.owned.Wait()
+	db.life.Lock() // waits for queries
+	defer db.life.Unlock()
+	db.closed = true
 	err := db.badger.Close()
 	db.codec.close()
 	if err != nil {
@@ -207,8 +224,24 @@ func (db *DB) syncLoop() {
 	}
 }
 
-// update runs fn in one transaction that is stored as a whole.
+// view runs fn on one consistent state of the store.
+func (db *DB) view(fn func(txn *badger.Txn) error) error {
+	db.life.RLock()
+	defer db.life.RUnlock()
+	if db.closed {
+		return ErrClosed
+	}
+	return db.badger.View(fn)
+}
+
+// update runs fn in one transaction that is stored as a whole. Whoever writes more than a record asks
+// space.check first; deleting and logging in must work on a full disk.
 func (db *DB) update(fn func(txn *badger.Txn) error) error {
+	db.life.RLock()
+	defer db.life.RUnlock()
+	if db.closed {
+		return ErrClosed
+	}
 	if err := db.badger.Update(fn); err != nil {
 		return err
 	}
@@ -240,7 +273,7 @@ func (db *DB) deletePrefix(prefix []byte) error {
 // keys returns up to limit keys under a prefix; limit 0 means all.
 func (db *DB) keys(prefix []byte, limit int) ([][]byte, error) {
 	var keys [][]byte
-	err := db.badger.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
 		for it.Rewind(); it.Valid() && (limit == 0 || len(keys) < limit); it.Next() {

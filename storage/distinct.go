@@ -175,7 +175,7 @@ func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touch
 	v.eachSlot(j, gs, cols, pageVisitors, pageVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
 		d.entries[0] += v.sums[entryVisitors][slot]
 		d.entries[1] += v.sums[entryVisits][slot]
-		d.single("/"+v.dicts[Path][v.keys[slot][len(cols)-1]], visitors, visits) // no event is called like this
+		d.single("\x00"+v.dicts[Path][v.keys[slot][len(cols)-1]], visitors, visits) // apart from events of that name
 	})
 	return nil
 }

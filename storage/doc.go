@@ -20,6 +20,12 @@
 // visitors. An event that comes before the first page view of its visit has no entry page under filters over
 // single hits. Engaged time and scroll depth are booked on the page, without the page before it.
 //
+// # Faults
+//
+// While too little space is free on the disk, nothing is written: Append fails with ErrUnavailable, and works again
+// once there is space. Blocks of Badger's tables are verified when they are read, so that damage is an error and not a
+// wrong number.
+//
 // # Durability
 //
 // Append and Batch.Wait return after the commit: what they accepted survives the end of the process at any

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// importRows is how many tuples an import gathers in memory before it writes them.
-	importRows = 100_000
+	// importBytes is how much an import gathers in memory before it writes it. More sums up more, and leaves less to merge.
+	importBytes = 64 << 20
 	// maxImportRuns keeps the final transaction, which makes all runs count at once, within Badger's bounds.
 	maxImportRuns = 2000
 )
@@ -49,11 +49,14 @@ func (db *DB) BeginImport(site uint32) (*Import, error) {
 func (im *Import) Append(rows ...Row) error {
 	for i := range rows {
 		if rows[i].Site != im.site {
-			return fmt.Errorf("import row: site %d instead of %d: %w", rows[i].Site, im.site, ErrBadQuery)
+			return fmt.Errorf("import: %w: site %d instead of %d", ErrBadRows, rows[i].Site, im.site)
+		}
+		if _, err := schemaOf(rows[i].Table); err != nil {
+			return fmt.Errorf("import: %w: %w", ErrBadRows, err)
 		}
 		im.sums.add(&rows[i])
 	}
-	if len(im.sums.index) < importRows {
+	if im.sums.bytes < importBytes {
 		return nil
 	}
 	return im.flush()

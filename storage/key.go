@@ -10,7 +10,7 @@ import (
 const (
 	prefixHeader  = 'h' // run headers: what exists
 	prefixChunk   = 'c' // columns of runs
-	prefixGarbage = 'g' // runs whose chunks are to be deleted unless a header for them exists
+	prefixGarbage = 'g' // runs that have chunks and no header: the chunks are to be deleted
 	prefixImport  = 'i' // fingerprints of finished imports
 	prefixRecord  = 'r' // small records: sites, owner, tokens, logins
 )

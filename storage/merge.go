@@ -17,8 +17,10 @@ const (
 	// mergeFanIn is how many runs of one level are merged into one of the next: a day of n commits has at
 	// most mergeFanIn runs on each of log(n) levels, and each row is rewritten log(n) times.
 	mergeFanIn = 8
-	// maxMergeRuns bounds the memory of one merge: a block of each run is held.
+	// maxMergeRuns and maxMergeRows bound the memory of one merge, which holds a block of each run: a row takes about
+	// 150 bytes there.
 	maxMergeRuns = 64
+	maxMergeRows = 8 * blockRows
 	maxLevel     = 255
 	// closeEvery is how often days are looked for that are over.
 	closeEvery = time.Minute
@@ -187,43 +189,71 @@ func (db *DB) mergePartition(p partition) error {
 
 // mergeStep does one merge in a partition. more says that there may be another.
 func (db *DB) mergeStep(p partition) (more bool, err error) {
-	db.structure.Lock()
-	defer db.structure.Unlock()
 	refs, err := db.partitionRuns(p)
 	if err != nil || !db.alive(p.site) {
 		return false, err
 	}
-	over := db.isOver(p)
-	chosen := chooseRuns(refs, over)
+	chosen, err := db.chooseRuns(refs, db.isOver(p))
+	if err != nil {
+		return false, err
+	}
 	if chosen == nil {
 		if len(refs) > 1 {
 			db.merges.watch(p)
 		}
 		return false, nil
 	}
-	return true, db.mergeRuns(p, chosen)
+	err = db.mergeRuns(p, chosen)
+	if err != nil && (!db.alive(p.site) || errors.Is(err, errStopped)) {
+		return false, nil // the site went away under the merge, or the store is being closed
+	}
+	return true, err
 }
 
-// chooseRuns returns the runs of the lowest level that has enough of them. When the day is over, all runs become one.
-func chooseRuns(refs []runRef, over bool) []runRef {
-	if over && len(refs) > 1 {
-		// Small ones first, so that a day with very many runs does not rewrite the large ones again and again.
-		slices.SortStableFunc(refs, func(a, b runRef) int { return cmp.Compare(a.level, b.level) })
-		return refs[:min(len(refs), maxMergeRuns)]
-	}
-	byLevel := make(map[uint8][]runRef)
-	lowest := -1
-	for _, ref := range refs {
-		byLevel[ref.level] = append(byLevel[ref.level], ref)
-		if len(byLevel[ref.level]) >= mergeFanIn && (lowest < 0 || int(ref.level) < lowest) {
-			lowest = int(ref.level)
+// chooseRuns returns the runs to merge next, nil if there are not enough: the lowest level that has mergeFanIn
+// of them, or all when the day is over, as far as memory allows.
+func (db *DB) chooseRuns(refs []runRef, over bool) ([]runRef, error) {
+	// Small ones first, so that a day with very many runs does not rewrite the large ones again and again.
+	slices.SortStableFunc(refs, func(a, b runRef) int { return cmp.Compare(a.level, b.level) })
+	if !over {
+		byLevel := make(map[uint8][]runRef)
+		for _, ref := range refs {
+			byLevel[ref.level] = append(byLevel[ref.level], ref)
 		}
+		enough := func(ref runRef) bool { return len(byLevel[ref.level]) >= mergeFanIn }
+		first := slices.IndexFunc(refs, enough)
+		if first < 0 {
+			return nil, nil
+		}
+		refs = byLevel[refs[first].level]
 	}
-	if lowest < 0 {
+	if len(refs) < 2 {
+		return nil, nil
+	}
+	return db.fitting(refs)
+}
+
+// fitting returns as many of the runs as a merge can hold a block of, two at least.
+func (db *DB) fitting(refs []runRef) ([]runRef, error) {
+	held, n := 0, 0
+	err := db.view(func(txn *badger.Txn) error {
+		for n < min(len(refs), maxMergeRuns) {
+			item, err := txn.Get(refs[n].headerKey())
+			if err != nil {
+				return err
+			}
+			r, err := openRun(db.codec, txn, item)
+			if err != nil {
+				return err
+			}
+			if held += slices.Max(r.head.blockRows); n >= 2 && held > maxMergeRows {
+				return nil
+			}
+			n++
+		}
 		return nil
-	}
-	chosen := byLevel[uint8(lowest)]
-	return chosen[:min(len(chosen), maxMergeRuns)]
+	})
+	return refs[:n], err
 }
 
 func (db *DB) partitionRuns(p partition) ([]runRef, error) {
@@ -243,21 +273,44 @@ func (db *DB) partitionRuns(p partition) ([]runRef, error) {
 // mergeRuns replaces runs of a partition by one with the same sums. Readers see the old ones or the new one:
 // chunks are written first and count only with their header; a crash in between leaves garbage marks.
 func (db *DB) mergeRuns(p partition, refs []runRef) error {
-	out := runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()}
-	w, err := db.newRunWriter(out)
+	w, err := db.newRunWriter(runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()})
 	if err != nil {
 		return err
 	}
 	chunked, err := db.mergeInto(w, refs)
-	if err != nil {
-		return errors.Join(err, w.abort())
+	var head header
+	if err == nil {
+		head, err = w.finish(true)
 	}
-	head, err := w.finish(true)
-	if err != nil {
-		return errors.Join(err, w.abort())
+	if err == nil {
+		err = db.replaceRuns(w.ref, head, refs, chunked)
 	}
-	err = db.update(func(txn *badger.Txn) error {
+	if errors.Is(err, errStopped) {
+		return err // the mark makes the next start delete what was written; closing need not wait for it
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("merge runs: %w", err), w.abort())
+	}
+	for _, ref := range chunked {
+		if err := db.dropChunks(ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceRuns makes a run count in place of others, in one step. chunked are those of them that have chunks.
+func (db *DB) replaceRuns(out runRef, head header, refs, chunked []runRef) error {
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	if !db.alive(out.site) {
+		return fmt.Errorf("site %d: %w", out.site, ErrNotFound)
+	}
+	return db.update(func(txn *badger.Txn) error {
 		for _, ref := range refs {
+			if _, err := txn.Get(ref.headerKey()); err != nil {
+				return err // replaced or removed by somebody else: their sums must not count twice
+			}
 			if err := txn.Delete(ref.headerKey()); err != nil {
 				return err
 			}
@@ -274,15 +327,6 @@ func (db *DB) mergeRuns(p partition, refs []runRef) error {
 		}
 		return txn.Delete(out.runKey(prefixGarbage))
 	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("replace runs: %w", err), w.abort())
-	}
-	for _, ref := range chunked {
-		if err := db.dropChunks(ref); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func nextLevel(refs []runRef) uint8 {
@@ -296,7 +340,7 @@ func nextLevel(refs []runRef) uint8 {
 // mergeInto reads the runs in one state of the store and writes the sums of equal tuples in order. It returns
 // those of the runs that have chunks to delete afterwards.
 func (db *DB) mergeInto(w *runWriter, refs []runRef) (chunked []runRef, err error) {
-	err = db.badger.View(func(txn *badger.Txn) error {
+	err = db.view(func(txn *badger.Txn) error {
 		cursors := make([]*cursor, 0, len(refs))
 		for _, ref := range refs {
 			item, err := txn.Get(ref.headerKey())
@@ -380,106 +424,6 @@ func (w *runWriter) merge(cursors []*cursor) error {
 		live = slices.DeleteFunc(live, func(c *cursor) bool { return c.done })
 	}
 	return nil
-}
-
-// runWriter writes the chunks of a run that does not count yet.
-type runWriter struct {
-	db      *DB
-	s       *schema
-	ref     runRef
-	builder *builder
-	head    header
-	pending []badgerEntry
-	size    int
-}
-
-type badgerEntry struct{ key, value []byte }
-
-// newRunWriter marks the run as garbage until finish's caller stores its header and removes the mark.
-func (db *DB) newRunWriter(ref runRef) (*runWriter, error) {
-	s, err := schemaOf(ref.table)
-	if err != nil {
-		return nil, err
-	}
-	err = db.update(func(txn *badger.Txn) error { return txn.Set(ref.runKey(prefixGarbage), nil) })
-	if err != nil {
-		return nil, fmt.Errorf("begin run: %w", err)
-	}
-	return &runWriter{db: db, s: s, ref: ref, builder: newBuilder(s)}, nil
-}
-
-// add appends a tuple, which must be greater than the one before.
-func (w *runWriter) add(dims *[columns]string, sums *[maxMeasures]int64) error {
-	if w.builder.full() {
-		if err := w.flush(w.builder.finish()); err != nil {
-			return err
-		}
-	}
-	w.builder.add(dims, sums)
-	return nil
-}
-
-// flush writes a block in transactions of bounded size.
-func (w *runWriter) flush(b *block) error {
-	n := len(w.head.blockRows)
-	w.head.blockRows = append(w.head.blockRows, b.rows)
-	err := w.db.codec.chunks(w.s, w.ref, n, b, func(key, value []byte) error {
-		if w.size+len(value) > maxTxnBytes {
-			if err := w.store(); err != nil {
-				return err
-			}
-		}
-		w.pending = append(w.pending, badgerEntry{key, value})
-		w.size += len(key) + len(value)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return w.store()
-}
-
-func (w *runWriter) store() error {
-	err := w.db.update(func(txn *badger.Txn) error {
-		for _, e := range w.pending {
-			if err := txn.Set(e.key, e.value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	w.pending, w.size = w.pending[:0], 0
-	if err != nil {
-		return fmt.Errorf("write run: %w", err)
-	}
-	return nil
-}
-
-// finish returns the header that makes the run count. It has no blocks if no tuple was added. A small run is
-// kept whole in its header if inline is set.
-func (w *runWriter) finish(inline bool) (header, error) {
-	if w.builder.b.rows == 0 {
-		return w.head, nil
-	}
-	b := w.builder.finish()
-	if inline && len(w.head.blockRows) == 0 {
-		if in := inlineBlock(w.s, b); in != nil {
-			return header{blockRows: []int{b.rows}, inline: in}, nil
-		}
-	}
-	err := w.flush(b)
-	return w.head, err
-}
-
-// abort deletes what was written.
-func (w *runWriter) abort() error { return w.db.dropChunks(w.ref) }
-
-// dropChunks deletes the chunks of a run without header, then its garbage mark.
-func (db *DB) dropChunks(ref runRef) error {
-	if err := db.deletePrefix(ref.runKey(prefixChunk)); err != nil {
-		return fmt.Errorf("delete chunks: %w", err)
-	}
-	return db.update(func(txn *badger.Txn) error { return txn.Delete(ref.runKey(prefixGarbage)) })
 }
 
 // sweep deletes the chunks of runs that a crash left unfinished, or replaced but not deleted.

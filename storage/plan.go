@@ -152,6 +152,8 @@ func (p *plan) chooseUnit(involved []Column, named bool) error {
 		p.unit = unitVisit
 	case len(involved) == 0 || len(involved) == 1 && involved[0] == Path:
 		p.unit = unitPath
+	case named && involved[0] == Hostname && distinct: // the rows of hostnames have no name
+		return notTogether([]Column{Name, Hostname})
 	case len(involved) > 1 && distinct:
 		return notTogether(involved)
 	case involved[0] == Name || len(involved) > 1:

@@ -82,7 +82,7 @@ type Filter struct {
 	Values []string
 }
 
-// Order sorts the rows of a result. Exactly one of the three is set; see OrderMetric and the others.
+// Order sorts the rows of a result: by a metric, by the bucket, or else by a column.
 type Order struct {
 	Metric Metric // by this metric, which must be among the query's
 	Column Column // by this column, which must be among GroupBy; used if Metric is 0

@@ -117,7 +117,7 @@ func (db *DB) CreateToken(site uint32) (t Token, secret string, err error) {
 func (db *DB) TokenOf(secret string) (Token, error) {
 	hash := hashSecret(secret)
 	var t Token
-	err := db.badger.View(func(txn *badger.Txn) error { return getRecord(txn, recordToken, hash[:tokenIDLen], &t) })
+	err := db.view(func(txn *badger.Txn) error { return getRecord(txn, recordToken, hash[:tokenIDLen], &t) })
 	if err != nil {
 		return Token{}, err
 	}
@@ -130,7 +130,7 @@ func (db *DB) TokenOf(secret string) (Token, error) {
 // Tokens lists the tokens of all sites.
 func (db *DB) Tokens() ([]Token, error) {
 	var all []Token
-	err := db.badger.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		return eachRecord(txn, recordToken, func(v []byte) error {
 			var t Token
 			err := json.Unmarshal(v, &t)
@@ -154,7 +154,7 @@ func (db *DB) RevokeToken(id string) error {
 
 // Owner returns the owner; ok is false before set-up.
 func (db *DB) Owner() (o Owner, ok bool, err error) {
-	err = db.badger.View(func(txn *badger.Txn) error { return getRecord(txn, recordOwner, "", &o) })
+	err = db.view(func(txn *badger.Txn) error { return getRecord(txn, recordOwner, "", &o) })
 	if errors.Is(err, ErrNotFound) {
 		return o, false, nil
 	}
@@ -181,7 +181,7 @@ func (db *DB) CreateSetup(validFor time.Duration) (secret string, err error) {
 // (zero if it was used).
 func (db *DB) SetupState() (issued bool, until time.Time, err error) {
 	var s setup
-	err = db.badger.View(func(txn *badger.Txn) error { return getRecord(txn, recordSetup, "", &s) })
+	err = db.view(func(txn *badger.Txn) error { return getRecord(txn, recordSetup, "", &s) })
 	if errors.Is(err, ErrNotFound) {
 		return false, time.Time{}, nil
 	}
@@ -193,7 +193,7 @@ func (db *DB) SetupState() (issued bool, until time.Time, err error) {
 
 // CheckSetup returns nil if the secret is that of a valid set-up link, and ErrNotFound if not.
 func (db *DB) CheckSetup(secret string) error {
-	return db.badger.View(func(txn *badger.Txn) error { return db.checkSetup(txn, secret) })
+	return db.view(func(txn *badger.Txn) error { return db.checkSetup(txn, secret) })
 }
 
 func (db *DB) checkSetup(txn *badger.Txn, secret string) error {
@@ -239,7 +239,7 @@ func (db *DB) CreateLogin(validFor time.Duration) (secret string, err error) {
 // CheckLogin returns nil if the secret is that of a login that has not ended, and ErrNotFound if not.
 func (db *DB) CheckLogin(secret string) error {
 	var until time.Time
-	err := db.badger.View(func(txn *badger.Txn) error { return getRecord(txn, recordLogin, hashSecret(secret), &until) })
+	err := db.view(func(txn *badger.Txn) error { return getRecord(txn, recordLogin, hashSecret(secret), &until) })
 	if err == nil && !db.now().Before(until) {
 		return fmt.Errorf("login: %w", ErrNotFound)
 	}

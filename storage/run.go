@@ -20,7 +20,7 @@ type header struct {
 	inline    []byte // all columns, then all measures, of the only block, each with its length; nil if in chunks
 }
 
-// appendHeader writes: block count, rows of each block, then the inline columns, if any.
+// append writes: block count, rows of each block, then the inline columns, if any.
 func (h *header) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(h.blockRows)))
 	for _, n := range h.blockRows {

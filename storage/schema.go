@@ -104,7 +104,7 @@ type schema struct {
 	measures int
 }
 
-// origin and attributes close both tables.
+// attributeColumns close both tables: where a visit came from, and what is known of its visitor.
 var attributeColumns = []Column{
 	Channel, Source, Referrer, UTMSource, UTMMedium, UTMCampaign, UTMTerm, UTMContent,
 	Device, OS, Browser, OSVersion, BrowserVersion, Screen, Country, Language, Region, City,

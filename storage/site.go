@@ -50,7 +50,7 @@ func newSiteIndex(sites []Site) *siteIndex {
 
 func (db *DB) loadSites() error {
 	var sites []Site
-	err := db.badger.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		return eachRecord(txn, recordSite, func(v []byte) error {
 			var s Site
 			if err := json.Unmarshal(v, &s); err != nil {
@@ -159,34 +159,41 @@ func (db *DB) RemoveSite(domain string) error {
 	if err != nil {
 		return fmt.Errorf("remove site %s: %w", domain, err)
 	}
-	err = db.update(func(txn *badger.Txn) error {
-		for _, t := range tokens {
-			if t.Site != s.ID {
-				continue
-			}
-			if err := txn.Delete(recordKey(recordToken, t.ID)); err != nil {
-				return err
-			}
-		}
-		if err := setRecord(txn, recordRemoved, strconv.Itoa(int(s.ID)), s.ID, 0); err != nil {
-			return err
-		}
-		return txn.Delete(recordKey(recordSite, domain))
-	})
+	err = db.update(func(txn *badger.Txn) error { return dropSiteRecord(txn, s, tokens) })
 	if err != nil {
 		return fmt.Errorf("remove site %s: %w", domain, err)
 	}
 	db.sites.Store(newSiteIndex(slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })))
-	if err := db.Append(); err != nil { // the commit that was under way when the site vanished is behind us now
-		return fmt.Errorf("remove site %s: %w", domain, err)
+	if err := errors.Join(
+		db.Append(), // the commit that was under way when the site vanished is behind us now
+		db.deleteSiteKeys(s.ID),
+	); err != nil {
+		return fmt.Errorf("remove site %s: it is gone, but not all of its data yet; the next start deletes the rest: %w", domain, err)
 	}
-	return db.deleteSiteKeys(s.ID)
+	return nil
 }
 
-// deleteSiteKeys deletes headers before chunks, so that no header ever lacks its chunks.
+// dropSiteRecord deletes the record of a site and those of its tokens, and notes that its data is to follow.
+func dropSiteRecord(txn *badger.Txn, s Site, tokens []Token) error {
+	for _, t := range tokens {
+		if t.Site != s.ID {
+			continue
+		}
+		if err := txn.Delete(recordKey(recordToken, t.ID)); err != nil {
+			return err
+		}
+	}
+	if err := setRecord(txn, recordRemoved, strconv.Itoa(int(s.ID)), s.ID, 0); err != nil {
+		return err
+	}
+	return txn.Delete(recordKey(recordSite, s.Domain))
+}
+
+// deleteSiteKeys deletes headers before chunks, so that no header ever lacks its chunks. Garbage marks stay: a merge or
+// an import that is under way may still write chunks, and deletes them itself, or the next start does.
 func (db *DB) deleteSiteKeys(site uint32) error {
 	db.merges.forget(site)
-	for _, prefix := range []byte{prefixHeader, prefixChunk, prefixGarbage, prefixImport} {
+	for _, prefix := range []byte{prefixHeader, prefixChunk, prefixImport} {
 		if err := db.deletePrefix(siteKeys(prefix, site)); err != nil {
 			return fmt.Errorf("delete site %d: %w", site, err)
 		}
@@ -199,7 +206,7 @@ func (db *DB) deleteSiteKeys(site uint32) error {
 // sweepSites finishes removals that a crash has interrupted.
 func (db *DB) sweepSites() error {
 	var removed []uint32
-	err := db.badger.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		return eachRecord(txn, recordRemoved, func(v []byte) error {
 			var id uint32
 			err := json.Unmarshal(v, &id)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -80,7 +81,7 @@ func (q *queue) signal() {
 	}
 }
 
-// pop takes what fits one commit, in order. more says that something is left.
+// pop takes what fits one commit, in order. closed says that no more will come.
 func (q *queue) pop() (batches []*Batch, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -137,7 +138,12 @@ func (q *queue) close() bool {
 // that were queued behind it fail too. After an error from Submit itself nothing was queued and Revert is not called.
 func (db *DB) Submit(b *Batch) error {
 	if len(b.Rows) > maxCommitRows {
-		return fmt.Errorf("%w: batch of %d rows, at most %d", ErrBadQuery, len(b.Rows), maxCommitRows)
+		return fmt.Errorf("%w: %d in a batch, at most %d", ErrBadRows, len(b.Rows), maxCommitRows)
+	}
+	for i := range b.Rows {
+		if _, err := schemaOf(b.Rows[i].Table); err != nil {
+			return fmt.Errorf("%w: %w", ErrBadRows, err)
+		}
 	}
 	if b.done == nil {
 		b.done = make(chan error, 1)
@@ -174,7 +180,7 @@ func (db *DB) write() {
 		}
 		db.failed.Store(err != nil)
 		if err != nil {
-			if now := time.Now(); now.Sub(lastLog) > logEvery {
+			if now := db.now(); lastLog.IsZero() || now.Sub(lastLog) > logEvery {
 				lastLog = now
 				db.log.Error("cannot store hits: they are refused until the store can be written again", "error", err)
 			}
@@ -194,14 +200,14 @@ func (db *DB) Health() error {
 	if closed {
 		return ErrClosed
 	}
-	if !db.failed.Load() {
-		return nil
+	if err := db.space.check(); err != nil || !db.failed.Load() {
+		return err
 	}
 	err := db.update(func(txn *badger.Txn) error { return setRecord(txn, recordHealth, "", db.now().UTC(), 0) })
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
+	return err
 }
 
 // fail reverts the batches and all behind them, the youngest first.
@@ -213,7 +219,9 @@ func (db *DB) fail(batches []*Batch, err error) {
 		}
 	}
 	db.queue.recovered()
-	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	for _, b := range batches {
 		b.done <- err
 	}
@@ -222,6 +230,9 @@ func (db *DB) fail(batches []*Batch, err error) {
 // commit stores the rows of all batches in one transaction, a run for each partition, and returns how many
 // batches are stored: all of them if there is no error.
 func (db *DB) commit(batches []*Batch) (stored int, err error) {
+	if err := db.space.check(); err != nil {
+		return 0, err
+	}
 	sums := newSummer()
 	for _, b := range batches {
 		for i := range b.Rows {
@@ -294,6 +305,7 @@ func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*Row) ([]runRef, e
 
 // summer adds up equal tuples.
 type summer struct {
+	bytes int // rough size of what is held
 	parts map[partition][]*Row
 	index map[string]*Row // by partition and tuple
 	key   []byte
@@ -307,7 +319,7 @@ func newSummer() *summer {
 func (m *summer) add(r *Row) {
 	s, err := schemaOf(r.Table)
 	if err != nil {
-		return
+		return // Submit and Import.Append refuse such rows
 	}
 	m.key = appendPartition(m.key[:0], r.Site, r.Table, r.Day)
 	for _, c := range s.columns {
@@ -323,6 +335,7 @@ func (m *summer) add(r *Row) {
 		m.index[string(m.key)] = sum
 		p := partition{r.Site, r.Table, r.Day}
 		m.parts[p] = append(m.parts[p], sum)
+		m.bytes += 2*len(m.key) + int(unsafe.Sizeof(*sum))
 	}
 	for i := range s.measures {
 		sum.Sums[i] += r.Sums[i]

@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// mergeAll lets the store merge every partition, whose days are all over, to a single run.
+func mergeAll(tb testing.TB, db *DB) {
+	tb.Helper()
+	keys, err := db.keys([]byte{prefixHeader}, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, k := range keys {
+		ref, err := parseHeaderKey(k)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		db.merges.again(ref.partition())
+		waitForRuns(tb, db, ref.partition(), 1)
+	}
+}
+
+// TestMergesKeepTheNumberOfRunsSmall commits a thousand times to a day that goes on, and to one that is over.
+func TestMergesKeepTheNumberOfRunsSmall(t *testing.T) {
+	tests := map[string]struct {
+		now  time.Time
+		most int // runs in the end
+	}{
+		"day goes on": {Day(20000).Date().Add(12 * time.Hour), 4 * mergeFanIn},
+		"day is over": {Day(20001).Date(), mergeFanIn},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			db, err := Open(dir, Options{Now: func() time.Time { return tt.now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			site := mustSite(t, db, "example.com")
+			for i := range 1000 {
+				if err := db.Append(pageView(site.ID, 20000, fmt.Sprintf("/%d", i%300), "DE")...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waitForRuns(t, db, partition{site.ID, Hits, 20000}, tt.most)
+			res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, PageViews}})
+			if got := table(res); got != "2024-10-04/00 [] 1000 1000\n" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// waitForRuns waits until a partition has at most so many runs.
+func waitForRuns(tb testing.TB, db *DB, p partition, most int) {
+	tb.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		refs, err := db.partitionRuns(p)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if len(refs) <= most {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%d runs are left, want at most %d", len(refs), most)
+		}
+	}
+}
+
+// TestClosedDayIsOneRun opens a store whose days have ended since, and imports into one of them afterwards.
+func TestClosedDayIsOneRun(t *testing.T) {
+	dir := t.TempDir()
+	now := Day(20000).Date()
+	open := func() *DB {
+		db, err := Open(dir, Options{Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	db := open()
+	site := mustSite(t, db, "example.com")
+	for i := range 6 { // too few for a merge while the days go on
+		if err := db.Append(pageView(site.ID, Day(20000+i%2), "/", "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	now = Day(20001).Date()
+	db = open()
+	defer db.Close()
+	closed, open20001 := partition{site.ID, Hits, 20000}, partition{site.ID, Hits, 20001}
+	waitForRuns(t, db, closed, 1)
+	if refs, err := db.partitionRuns(open20001); err != nil || len(refs) < 2 {
+		t.Errorf("the day that goes on has %d runs, %v", len(refs), err)
+	}
+	im, err := db.BeginImport(site.ID)
+	if err == nil {
+		if err = im.Append(pageView(site.ID, 20000, "/late", "DE")...); err == nil {
+			err = im.Commit(Fingerprint{}, false)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitForRuns(t, db, closed, 1)
+	res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}})
+	if got := table(res); got != "2024-10-04/00 [] 4\n" {
+		t.Error(got)
+	}
+}
+
+func TestRowsThatCancelOutVanish(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	site := mustSite(t, db, "example.com")
+	rows := pageView(site.ID, 20000, "/", "DE")
+	minus := slices.Clone(rows)
+	for i := range minus {
+		for m := range minus[i].Sums {
+			minus[i].Sums[m] = -minus[i].Sums[m]
+		}
+	}
+	for _, r := range [][]Row{rows, minus} {
+		if err := db.Append(r...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []partition{{site.ID, Hits, 20000}, {site.ID, Visits, 20000}} {
+		db.merges.again(p)
+		waitForRuns(t, db, p, 0)
+	}
+	if res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: testMetrics, GroupBy: []Column{Path}}); len(res.Rows) != 0 {
+		t.Errorf("rows of nothing: %v", table(res))
+	}
+}

@@ -1,0 +1,122 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// errStopped ends a merge early when the store is being closed.
+var errStopped = errors.New("stopped")
+
+// runWriter writes the chunks of a run that does not count yet.
+type runWriter struct {
+	db      *DB
+	s       *schema
+	ref     runRef
+	builder *builder
+	head    header
+	pending []badgerEntry
+	size    int
+}
+
+type badgerEntry struct{ key, value []byte }
+
+// newRunWriter marks the run as garbage until finish's caller stores its header and removes the mark.
+func (db *DB) newRunWriter(ref runRef) (*runWriter, error) {
+	s, err := schemaOf(ref.table)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.space.check(); err != nil {
+		return nil, err
+	}
+	err = db.update(func(txn *badger.Txn) error { return txn.Set(ref.runKey(prefixGarbage), nil) })
+	if err != nil {
+		return nil, fmt.Errorf("begin run: %w", err)
+	}
+	return &runWriter{db: db, s: s, ref: ref, builder: newBuilder(s)}, nil
+}
+
+// add appends a tuple, which must be greater than the one before.
+func (w *runWriter) add(dims *[columns]string, sums *[maxMeasures]int64) error {
+	if w.builder.full() {
+		select {
+		case <-w.db.stop:
+			return errStopped
+		default:
+		}
+		if err := w.flush(w.builder.finish()); err != nil {
+			return err
+		}
+	}
+	w.builder.add(dims, sums)
+	return nil
+}
+
+// flush writes a block in transactions of bounded size.
+func (w *runWriter) flush(b *block) error {
+	n := len(w.head.blockRows)
+	w.head.blockRows = append(w.head.blockRows, b.rows)
+	err := w.db.codec.chunks(w.s, w.ref, n, b, func(key, value []byte) error {
+		if w.size+len(value) > maxTxnBytes {
+			if err := w.store(); err != nil {
+				return err
+			}
+		}
+		w.pending = append(w.pending, badgerEntry{key, value})
+		w.size += len(key) + len(value)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.store()
+}
+
+func (w *runWriter) store() error {
+	if err := w.db.space.check(); err != nil {
+		return err
+	}
+	err := w.db.update(func(txn *badger.Txn) error {
+		for _, e := range w.pending {
+			if err := txn.Set(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.pending, w.size = w.pending[:0], 0
+	if err != nil {
+		return fmt.Errorf("write run: %w", err)
+	}
+	return nil
+}
+
+// finish returns the header that makes the run count. It has no blocks if no tuple was added. A small run is
+// kept whole in its header if inline is set.
+func (w *runWriter) finish(inline bool) (header, error) {
+	if w.builder.b.rows == 0 {
+		return w.head, nil
+	}
+	b := w.builder.finish()
+	if inline && len(w.head.blockRows) == 0 {
+		if in := inlineBlock(w.s, b); in != nil {
+			return header{blockRows: []int{b.rows}, inline: in}, nil
+		}
+	}
+	err := w.flush(b)
+	return w.head, err
+}
+
+// abort deletes what was written.
+func (w *runWriter) abort() error { return w.db.dropChunks(w.ref) }
+
+// dropChunks deletes the chunks of a run without header, then its garbage mark.
+func (db *DB) dropChunks(ref runRef) error {
+	if err := db.deletePrefix(ref.runKey(prefixChunk)); err != nil {
+		return fmt.Errorf("delete chunks: %w", err)
+	}
+	return db.update(func(txn *badger.Txn) error { return txn.Delete(ref.runKey(prefixGarbage)) })
+}
