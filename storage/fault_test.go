@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
 )
 
 // TestFailedCommitRevertsInReverseOrder closes Badger under the store, which makes every commit fail.
