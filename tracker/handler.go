@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"dachs/script"
@@ -115,19 +116,38 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 		t.accept(ctx, reason)
 		return
 	}
+	if !t.countAll(r, &hit) {
+		t.overloaded(ctx)
+		return
+	}
+	accepted(ctx)
+}
+
+// countAll counts a hit into each site that the payload lists, once, however often and by whatever name it is
+// listed. It returns false if one could not be counted; the sites before it have counted then.
+func (t *Tracker) countAll(r *request, hit *Hit) bool {
 	n := 0
+	var into [maxDomains]uint32 // IDs of the sites so far; none is 0
 	for domain := range strings.SplitSeq(r.payload.Domain, ",") {
-		if n++; n > maxDomains {
+		if n == maxDomains {
 			break
 		}
-		reason, err := t.countInto(domain, r, &hit)
-		if err != nil {
-			t.overloaded(ctx)
-			return
+		site, ok := t.site(domain)
+		if ok && slices.Contains(into[:n], site.ID) {
+			continue
+		}
+		into[n] = site.ID
+		n++
+		reason := UnknownSite
+		if ok {
+			var err error
+			if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
+				return false
+			}
 		}
 		t.outcomes[reason].Add(1)
 	}
-	accepted(ctx)
+	return true
 }
 
 // objects reports whether a visitor does not want to be counted: Global Privacy Control or Do Not Track, each
@@ -143,25 +163,23 @@ func objects(h *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// countInto counts a hit into the site of a domain.
-func (t *Tracker) countInto(domain string, r *request, hit *Hit) (Reason, error) {
-	site, ok := t.store.Site(domain)
-	if !ok {
-		clean, err := storage.CleanDomain(domain)
-		if err != nil {
-			return UnknownSite, nil
-		}
-		if site, ok = t.store.Site(clean); !ok {
-			return UnknownSite, nil
-		}
+// site finds the site of a domain as a tag names it.
+func (t *Tracker) site(domain string) (storage.Site, bool) {
+	if site, ok := t.store.Site(domain); ok {
+		return site, true
 	}
-	return t.count(site, &r.client, hit, &r.batch)
+	clean, err := storage.CleanDomain(domain)
+	if err != nil {
+		return storage.Site{}, false
+	}
+	return t.store.Site(clean)
 }
 
-// release makes a request ready for the next event; nothing of the visitor stays in it.
+// release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
+// the rows of the last.
 func (t *Tracker) release(r *request) {
 	r.payload, r.client = Payload{}, Client{}
-	clear(r.batch.Rows)
+	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
 }

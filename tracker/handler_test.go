@@ -172,6 +172,23 @@ func TestEventsCount(t *testing.T) {
 	}
 }
 
+func TestSiteListedTwiceCountsOnce(t *testing.T) {
+	c := newCounting(t)
+	if _, err := c.db.AddSite("example.org", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	c.hit(`{"n":"pageview","u":"https://example.com/","d":"example.com,www.example.com, EXAMPLE.com,unknown.example,example.org,example.com"}`)
+	c.expect([4]int{1, 1, 1, 1})
+	if got := c.tracker.Outcomes(); got[Accepted] != 2 || got[UnknownSite] != 1 {
+		t.Errorf("outcomes are %v, want 2 accepted and 1 unknown site", got)
+	}
+	unknown := strings.Repeat("unknown.example,", maxDomains-1)
+	c.hit(`{"n":"pageview","u":"https://example.com/","d":"` + unknown + `example.com"}`)
+	c.expect([4]int{1, 1, 2, 2})
+	c.hit(`{"n":"pageview","u":"https://example.com/","d":"` + unknown + `unknown.example,example.com"}`)
+	c.expect([4]int{1, 1, 2, 2}) // one too many
+}
+
 func TestVisitorsBeginAnewAtMidnightOfTheSite(t *testing.T) {
 	c := newCounting(t)
 	const event = `{"n":"pageview","u":"https://example.com/","d":"example.com"}`
