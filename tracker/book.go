@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -29,6 +30,7 @@ type Book struct {
 type bookDay struct {
 	day   storage.Day
 	table *table
+	full  bool // it has been said that the table is full
 }
 
 // NewBook makes a book that holds up to days local days at once. Keys are read from random.
@@ -63,31 +65,39 @@ func (b *Book) expire(at time.Time) {
 }
 
 // Count appends the increments of a hit to rows, or says why there are none: OutOfOrder for a day that the
-// book has closed, NoVisit for an engagement without its page view. day and hour are those of the site's zone.
+// book has closed, NoVisit for an engagement without its page view, Overloaded for a day that takes all the memory
+// that it may (visit.Budget). Days and hours are those of the site's zone.
 func (b *Book) Count(addr netip.Addr, userAgent string, h Hit, at time.Time, rows []storage.Row) ([]storage.Row, Reason) {
 	day, local, err := b.day(at)
 	if err != nil || day == nil {
 		return rows, OutOfOrder
 	}
-	rows, _, reason := b.count(day, addr, userAgent, &h, local, rows)
-	return rows, reason
+	rows, _, err = b.count(day, addr, userAgent, &h, local, rows)
+	switch {
+	case errors.Is(err, visit.ErrNoVisit):
+		return rows, NoVisit
+	case err != nil:
+		return rows, Overloaded
+	}
+	return rows, Accepted
 }
 
-// count records a hit in a day's table. The undo takes it back.
-func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, local time.Time, rows []storage.Row) ([]storage.Row, visit.Undo, Reason) {
+// count records a hit in a day's table. The undo takes it back. Errors are those of visit.Table.Record.
+func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, local time.Time, rows []storage.Row) ([]storage.Row, visit.Undo, error) {
 	vh := visit.Hit[Attributes, Origin]{
-		Kind: h.Kind, At: local.Unix(), Hour: uint8(local.Hour()), Name: h.Name, Path: h.Path, Hostname: h.Hostname,
-		Props: h.Props, Interactive: h.Interactive, Scroll: h.Scroll, Attributes: h.Attributes, Origin: h.Origin,
+		Kind: h.Kind, At: local.UnixMilli(), Hour: uint8(local.Hour()), Name: h.Name, Path: h.Path, Hostname: h.Hostname,
+		Props: h.Props, Interactive: h.Interactive, Engaged: h.Engaged, Scroll: h.Scroll,
+		Attributes: h.Attributes, Origin: h.Origin,
 	}
-	c, undo, ok := d.table.Record(d.table.ID(addr, userAgent), &vh)
-	if !ok {
-		return rows, undo, NoVisit
+	c, undo, err := d.table.Record(d.table.ID(addr, userAgent), &vh)
+	if err != nil {
+		return rows, undo, err
 	}
 	e := entry{site: b.site.ID, day: d.day, hit: h, hour: vh.Hour, change: &c, rows: rows}
 	e.bookVisit()
 	e.bookVisitor()
 	e.bookHit()
-	return e.rows, undo, Accepted
+	return e.rows, undo, nil
 }
 
 // day returns the table of the day of an instant, nil if that day is closed, and the instant in the site's zone.
@@ -115,7 +125,7 @@ func (b *Book) open(day storage.Day) (*bookDay, error) {
 	if _, err := io.ReadFull(b.random, key[:]); err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day, visit.New[Attributes, Origin](key)}
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key)}
 	clear(key[:])
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {
@@ -212,7 +222,7 @@ func (e *entry) bookVisitor() {
 
 // hitRow appends an increment of the table Hits. Counts and visits are booked on the hit's own visit,
 // visitors on their first visit of the day.
-func (e *entry) hitRow(v *visit.Visit[Origin], kind, previous string) *storage.Row {
+func (e *entry) hitRow(v *visit.Visit[Origin], kind, name, previous string) *storage.Row {
 	r := e.row(storage.Hits)
 	d := &r.Dims
 	d[storage.Hour] = storage.HourName(int(e.hour))
@@ -221,7 +231,7 @@ func (e *entry) hitRow(v *visit.Visit[Origin], kind, previous string) *storage.R
 	d[storage.Entry] = v.Entry
 	v.Origin.put(d)
 	if kind != storage.KindHost {
-		d[storage.Name], d[storage.Path], d[storage.Previous] = e.hit.Name, e.hit.Path, previous
+		d[storage.Name], d[storage.Path], d[storage.Previous] = name, e.hit.Path, previous
 		d[storage.Props], d[storage.Currency] = e.hit.Props, e.hit.Revenue.Currency
 	}
 	return r
@@ -238,24 +248,24 @@ func (e *entry) bookHit() {
 	case visit.Event:
 		kind = storage.KindEvent
 	}
-	own := e.hitRow(&c.After, kind, c.PreviousInVisit)
+	own := e.hitRow(&c.After, kind, h.Name, c.PreviousInVisit)
 	own.Sums[storage.Count] = 1
 	own.Sums[storage.Revenue] = h.Revenue.Amount
 	own.Sums[storage.HitVisits] = one(c.It.Visit)
 	if c.It.Today || c.It.Hour || c.Props {
 		r := own
 		if c.After != c.First || c.PreviousInVisit != c.PreviousToday {
-			r = e.hitRow(&c.First, kind, c.PreviousToday)
+			r = e.hitRow(&c.First, kind, h.Name, c.PreviousToday)
 		}
 		r.Sums[storage.HitVisitors] = one(c.It.Today)
 		r.Sums[storage.HourVisitors] = one(c.It.Hour)
 		r.Sums[storage.PropVisitors] = one(c.Props)
 	}
 	if c.Host.Visit {
-		e.hitRow(&c.After, storage.KindHost, "").Sums[storage.HitVisits] = 1
+		e.hitRow(&c.After, storage.KindHost, "", "").Sums[storage.HitVisits] = 1
 	}
 	if c.Host.Today || c.Host.Hour {
-		r := e.hitRow(&c.First, storage.KindHost, "")
+		r := e.hitRow(&c.First, storage.KindHost, "", "")
 		r.Sums[storage.HitVisitors] = one(c.Host.Today)
 		r.Sums[storage.HourVisitors] = one(c.Host.Hour)
 	}
@@ -263,9 +273,8 @@ func (e *entry) bookHit() {
 
 // bookEngagement adds time and scroll depth to the page's tuple; the page before it is not known any more.
 func (e *entry) bookEngagement() {
-	e.hit.Name = storage.PageViewName
-	r := e.hitRow(&e.change.After, storage.KindPageView, "")
-	r.Sums[storage.Engaged] = e.hit.Engaged
+	r := e.hitRow(&e.change.After, storage.KindPageView, storage.PageViewName, "")
+	r.Sums[storage.Engaged] = e.change.Engaged
 	r.Sums[storage.ScrollSum] = e.change.Scrolled
 	r.Sums[storage.ScrollCount] = one(e.change.FirstScroll)
 }

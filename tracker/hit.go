@@ -48,7 +48,7 @@ type Hit struct {
 	Props       string // canonical encoding, empty if none
 	Revenue     Money
 	Interactive bool
-	Engaged     int64 // milliseconds
+	Engaged     int64 // milliseconds as the page says; not more is counted than has passed
 	Scroll      int   // percent, -1 if unknown
 	Origin      Origin
 	Attributes  Attributes
@@ -79,6 +79,18 @@ func (a *Attributes) put(d *dims) {
 	d[storage.Browser], d[storage.BrowserVersion] = a.Browser, a.BrowserVersion
 	d[storage.OS], d[storage.OSVersion] = a.OS, a.OSVersion
 	d[storage.Device], d[storage.Screen], d[storage.Language] = a.Device, a.Screen, a.Language
+}
+
+// TextSize returns the bytes of text in o.
+func (o Origin) TextSize() int {
+	return len(o.Source) + len(o.Channel) + len(o.Referrer) +
+		len(o.UTMSource) + len(o.UTMMedium) + len(o.UTMCampaign) + len(o.UTMTerm) + len(o.UTMContent)
+}
+
+// TextSize returns the bytes of text in a.
+func (a Attributes) TextSize() int {
+	return len(a.Country) + len(a.Region) + len(a.City) + len(a.Browser) + len(a.BrowserVersion) +
+		len(a.OS) + len(a.OSVersion) + len(a.Device) + len(a.Screen) + len(a.Language)
 }
 
 // dims is the tuple of a storage.Row.

@@ -9,6 +9,7 @@ package tracker
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker/visit"
 
 	"github.com/valyala/fastjson"
 )
@@ -126,17 +128,23 @@ func (t *Tracker) expire() {
 		case <-t.stop:
 			return
 		}
-		t.lives.Range(func(_, v any) bool {
-			l := v.(*live)
-			l.mu.Lock()
-			l.book.expire(t.now())
-			l.mu.Unlock()
-			return true
-		})
+		t.endDays()
 	}
 }
 
-// count stores the increments of a hit, or says why there are none. An error means that the store refused.
+// endDays destroys the keys of all days that are over.
+func (t *Tracker) endDays() {
+	t.lives.Range(func(_, v any) bool {
+		l := v.(*live)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.book.expire(t.now())
+		return true
+	})
+}
+
+// count stores the increments of a hit, or says why there are none. An error means that the store refused, or that
+// there is no room in memory; then nothing has changed.
 func (t *Tracker) count(site storage.Site, c *Client, h *Hit, b *storage.Batch) (Reason, error) {
 	l := t.live(site)
 	reason, err := l.submit(t, c, h, b)
@@ -157,10 +165,14 @@ func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, 
 	if err != nil {
 		return Overloaded, err
 	}
-	rows, undo, reason := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])
+	rows, undo, err := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])
 	b.Rows = rows
-	if reason != Accepted {
-		return reason, nil
+	switch {
+	case errors.Is(err, visit.ErrNoVisit):
+		return NoVisit, nil
+	case err != nil:
+		t.logFull(l.book.site, day, err)
+		return Overloaded, err
 	}
 	b.Revert = func() {
 		l.mu.Lock()
@@ -172,4 +184,14 @@ func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, 
 		return Overloaded, err
 	}
 	return Accepted, nil
+}
+
+// logFull says once a day that a site's hits are refused until midnight.
+func (t *Tracker) logFull(site storage.Site, day *bookDay, err error) {
+	if day.full {
+		return
+	}
+	day.full = true
+	t.log.Error("cannot count hits of a site until its midnight: look for a program that makes up pages or visitors",
+		"site", site.Domain, "error", err)
 }

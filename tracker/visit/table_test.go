@@ -1,31 +1,40 @@
 package visit
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 )
 
+// text is what tests take for attributes and origins.
+type text string
+
+func (s text) TextSize() int { return len(s) }
+
 type (
-	testTable = Table[string, string]
-	testHit   = Hit[string, string]
+	testTable  = Table[text, text]
+	testHit    = Hit[text, text]
+	testChange = Change[text, text]
 )
 
-func newTable(seed byte) *testTable { return New[string, string]([32]byte{seed}) }
+func newTable(seed byte) *testTable { return New[text, text]([32]byte{seed}) }
 
 var someone = netip.MustParseAddr("192.0.2.1")
 
+// view makes a page view at a time in seconds.
 func view(at int64, path string) testHit {
-	return testHit{At: at, Hour: uint8(at / 3600 % 24), Name: "pageview", Path: path, Hostname: "example.com", Scroll: -1}
+	return testHit{At: at * 1000, Hour: uint8(at / 3600 % 24), Name: "pageview", Path: path, Hostname: "example.com", Scroll: -1}
 }
 
-func mustRecord(t *testing.T, tab *testTable, id ID, h testHit) Change[string, string] {
+func mustRecord(t *testing.T, tab *testTable, id ID, h testHit) testChange {
 	t.Helper()
-	c, _, ok := tab.Record(id, &h)
-	if !ok {
-		t.Fatal("hit was not recorded")
+	c, _, err := tab.Record(id, &h)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
@@ -51,7 +60,7 @@ func TestIDTellsVisitorsApart(t *testing.T) {
 	for half := range 4 { // every part of the key counts
 		var key [32]byte
 		key[half*8] = 1
-		same(New[string, string]([32]byte{}).ID(someone, "x"), New[string, string](key).ID(someone, "x"), false, fmt.Sprint("part of key ", half))
+		same(New[text, text]([32]byte{}).ID(someone, "x"), New[text, text](key).ID(someone, "x"), false, fmt.Sprint("part of key ", half))
 	}
 }
 
@@ -83,13 +92,13 @@ func TestBounceEndsWithSecondViewOrInteractiveEvent(t *testing.T) {
 		"view and silent event":       {[]testHit{view(0, "/"), event(false)}, true},
 		"event alone":                 {[]testHit{event(true)}, false},
 		"silent event before a view":  {[]testHit{event(false), view(0, "/")}, true},
-		"view, engagement":            {[]testHit{view(0, "/"), {Kind: Engagement, At: 9, Path: "/"}}, true},
+		"view, engagement":            {[]testHit{view(0, "/"), {Kind: Engagement, At: 9000, Path: "/"}}, true},
 		"event before a view, active": {[]testHit{event(true), view(0, "/")}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tab := newTable(1)
-			var c Change[string, string]
+			var c testChange
 			for _, h := range tt.hits {
 				c = mustRecord(t, tab, tab.ID(someone, "x"), h)
 			}
@@ -103,9 +112,12 @@ func TestBounceEndsWithSecondViewOrInteractiveEvent(t *testing.T) {
 func TestEngagementNeedsItsPage(t *testing.T) {
 	tab := newTable(1)
 	id := tab.ID(someone, "x")
-	ping := func(at int64, path string, scroll int) (Change[string, string], bool) {
-		c, _, ok := tab.Record(id, &testHit{Kind: Engagement, At: at, Path: path, Scroll: scroll})
-		return c, ok
+	ping := func(at int64, path string, scroll int) (testChange, bool) {
+		c, _, err := tab.Record(id, &testHit{Kind: Engagement, At: at * 1000, Path: path, Scroll: scroll})
+		if err != nil && !errors.Is(err, ErrNoVisit) {
+			t.Error(err)
+		}
+		return c, err == nil
 	}
 	if _, ok := ping(0, "/", 10); ok {
 		t.Error("engagement of an unknown visitor was recorded")
@@ -129,11 +141,57 @@ func TestEngagementNeedsItsPage(t *testing.T) {
 	}
 }
 
+// The time that a page claims is believed as far as it has passed since the page was first seen in the visit.
+func TestEngagedTimeHasPassed(t *testing.T) {
+	type step struct {
+		at      int64 // milliseconds
+		path    string
+		claim   int64 // -1: a page view
+		believe int64
+	}
+	tests := map[string][]step{
+		"honest":                   {{0, "/a", -1, 0}, {5000, "/a", 5000, 5000}, {9000, "/a", 2500, 2500}, {9100, "/a", 100, 100}},
+		"forged":                   {{0, "/a", -1, 0}, {78 * 60, "/a", 2_500_000_000, 78 * 60}, {78 * 60, "/a", 1000, 0}},
+		"negative":                 {{0, "/a", -1, 0}, {5000, "/a", -9000, 0}, {6000, "/a", 9000, 6000}},
+		"after the next page":      {{0, "/a", -1, 0}, {60_000, "/b", -1, 0}, {60_200, "/a", 60_000, 60_000}},
+		"after a reload":           {{0, "/a", -1, 0}, {60_000, "/a", -1, 0}, {60_200, "/a", 60_000, 60_000}, {70_000, "/a", 9000, 9000}},
+		"in the wrong order":       {{0, "/a", -1, 0}, {60_000, "/a", 20_000, 20_000}, {60_001, "/a", 40_000, 40_000}, {60_002, "/a", 9, 2}},
+		"two pages, each its time": {{0, "/a", -1, 0}, {1000, "/b", -1, 0}, {9000, "/a", 99_000, 9000}, {9000, "/b", 99_000, 8000}},
+		"a clock that goes back":   {{5000, "/a", -1, 0}, {1000, "/a", 3000, 0}, {9000, "/a", 3000, 3000}},
+		"the next visit":           {{0, "/a", -1, 0}, {Timeout*1000 + 1, "/a", -1, 0}, {Timeout*1000 + 5001, "/a", 9_000_000, 5000}},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			tab := newTable(1)
+			for i, s := range steps {
+				h := testHit{At: s.at, Path: s.path, Hostname: "example.com"}
+				if s.claim != -1 {
+					h.Kind, h.Engaged, h.Scroll = Engagement, s.claim, -1
+				}
+				if c := mustRecord(t, tab, ID{1}, h); c.Engaged != s.believe {
+					t.Errorf("step %d: %d of %d ms are believed, want %d", i, c.Engaged, s.claim, s.believe)
+				}
+			}
+		})
+	}
+}
+
+// Logs are not strictly in order: an earlier hit moves the start of the visit, and never its end.
+func TestHitsInNoOrderOfTime(t *testing.T) {
+	tab := newTable(1)
+	for i, s := range []struct{ at, seconds int64 }{{1000, 0}, {900, 100}, {950, 100}, {1010, 110}, {900 - Timeout, 110 + Timeout}} {
+		if c := mustRecord(t, tab, ID{1}, view(s.at, "/")); c.NewVisit != (i == 0) || c.After.Seconds != s.seconds {
+			t.Errorf("hit at %d: new visit is %v, it lasts %d s, want %d", s.at, c.NewVisit, c.After.Seconds, s.seconds)
+		}
+	}
+}
+
 func TestClosedTableKnowsNobody(t *testing.T) {
 	tab := newTable(1)
 	id := tab.ID(someone, "Firefox")
 	h := view(0, "/")
-	_, undo, _ := tab.Record(id, &h)
+	_, undoNew, _ := tab.Record(id, &h)
+	_, undoKnown, _ := tab.Record(id, &h)
 	buf := tab.buf[:cap(tab.buf)]
 	tab.Close()
 	if tab.key != [4]uint64{} || tab.visitors != nil || tab.seen != nil {
@@ -144,7 +202,28 @@ func TestClosedTableKnowsNobody(t *testing.T) {
 			t.Fatalf("the input of the last number is left: %q", buf)
 		}
 	}
-	tab.Revert(&undo)
+	tab.Revert(&undoKnown) // as a commit that fails at midnight does
+	tab.Revert(&undoNew)
+	if len(tab.visitors) != 0 {
+		t.Error("a closed table knows a visitor again")
+	}
+}
+
+// Where the buffer of a number's input has to grow, nothing may stay behind in the old one.
+func TestInputOfNumbersIsOverwritten(t *testing.T) {
+	tab := newTable(1)
+	v := &visitor{serial: 0x01020304}
+	for n := 1; n < 1<<16; n *= 3 {
+		before := tab.buf[:cap(tab.buf)]
+		tab.ID(someone, strings.Repeat("x", n))
+		after := tab.buf[:cap(tab.buf)]
+		tab.thing(v, seenProps, strings.Repeat("y", n), strings.Repeat("z", n))
+		for i, buf := range [][]byte{before, after, tab.buf[:cap(tab.buf)]} {
+			if strings.Trim(string(buf), "\x00") != "" {
+				t.Fatalf("user agent of %d bytes: buffer %d holds %.40q", n, i, buf)
+			}
+		}
+	}
 }
 
 // TestRevertLeavesNoTrace reverts random hits, and compares what follows with a table that never had them.
@@ -154,12 +233,12 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 		with, without := newTable(1), newTable(1)
 		random := func(at int64) (ID, testHit) {
 			h := view(at, fmt.Sprintf("/%d", r.IntN(4)))
-			h.Origin, h.Attributes = fmt.Sprint(r.IntN(3)), fmt.Sprint(r.IntN(3))
+			h.Origin, h.Attributes = text(fmt.Sprint(r.IntN(3))), text(fmt.Sprint(r.IntN(3)))
 			switch r.IntN(4) {
 			case 0:
 				h.Kind, h.Name, h.Props = Event, fmt.Sprint(r.IntN(2)), fmt.Sprint(r.IntN(2))
 			case 1:
-				h.Kind, h.Scroll = Engagement, r.IntN(100)
+				h.Kind, h.Scroll, h.Engaged = Engagement, r.IntN(100), r.Int64N(900_000)
 			}
 			return ID{uint64(r.IntN(5))}, h
 		}
@@ -169,7 +248,7 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 			var undos []Undo
 			for range r.IntN(4) {
 				id, h := random(at)
-				if _, u, ok := with.Record(id, &h); ok {
+				if _, u, err := with.Record(id, &h); err == nil {
 					undos = append(undos, u)
 				}
 			}
@@ -177,10 +256,10 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 				with.Revert(&undos[i])
 			}
 			id, h := random(at)
-			got, _, gotOK := with.Record(id, &h)
-			want, _, wantOK := without.Record(id, &h)
-			if gotOK != wantOK || !reflect.DeepEqual(got, want) {
-				t.Fatalf("seed %d: after reverts\n%+v, %v\nwithout them\n%+v, %v", seed, got, gotOK, want, wantOK)
+			got, _, gotErr := with.Record(id, &h)
+			want, _, wantErr := without.Record(id, &h)
+			if gotErr != wantErr || !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d: after reverts\n%+v, %v\nwithout them\n%+v, %v", seed, got, gotErr, want, wantErr)
 			}
 		}
 	}
