@@ -60,7 +60,7 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]bool)
 	if j.q.Interval == ByHour {
 		visitors = HourVisitors
 	}
-	cols := j.groupColumns(Hits)
+	cols := v.groupColumns(j)
 	if err := v.slot(sel, cols); err != nil {
 		return err
 	}

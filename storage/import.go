@@ -51,8 +51,8 @@ func (im *Import) Append(rows ...Row) error {
 		if rows[i].Site != im.site {
 			return fmt.Errorf("import: %w: site %d instead of %d", ErrBadRows, rows[i].Site, im.site)
 		}
-		if _, err := schemaOf(rows[i].Table); err != nil {
-			return fmt.Errorf("import: %w: %w", ErrBadRows, err)
+		if err := rows[i].check(); err != nil {
+			return fmt.Errorf("import: %w", err)
 		}
 		im.sums.add(&rows[i])
 	}

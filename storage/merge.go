@@ -2,6 +2,7 @@ package storage
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,24 +22,28 @@ const (
 	// 150 bytes there.
 	maxMergeRuns = 64
 	maxMergeRows = 8 * blockRows
-	maxLevel     = 255
+	// closedLevel is the level of the one run of a day that is over, which has a rollup beside it. Other runs stay below.
+	closedLevel = 255
 	// closeEvery is how often days are looked for that are over.
 	closeEvery = time.Minute
+	// settleEvery is how often Settle looks.
+	settleEvery = 5 * time.Millisecond
 	// mergeRetry is the pause after a merge that failed, so that a full disk is not hammered.
 	mergeRetry = 30 * time.Second
 )
 
-// merges knows which partitions may have runs to merge. Partitions of a single run are not in it: with many sites
-// and days they are nearly all.
+// merges knows which partitions may have runs to merge. Partitions that are one closed run are not in it: with many
+// sites and days they are nearly all.
 type merges struct {
 	wake chan struct{} // capacity 1
 
-	mu    sync.Mutex        // guards the following
-	added map[partition]int // runs that were added since the partition was last looked at
-	due   map[partition]bool
+	mu      sync.Mutex        // guards the following
+	added   map[partition]int // runs that were added since the partition was last looked at
+	due     map[partition]bool
+	merging bool // the partition that next returned last is still being merged
 }
 
-// load finds the partitions of the store that have more than one run.
+// load finds the partitions of the store that are not one closed run.
 func (m *merges) load(db *DB) error {
 	m.wake = make(chan struct{}, 1)
 	m.added = make(map[partition]int)
@@ -54,7 +59,10 @@ func (m *merges) load(db *DB) error {
 			return fmt.Errorf("read run headers: key %x: %w", k, err)
 		}
 		p := ref.partition()
-		if i > 0 && p == last {
+		if p.table != p.table.base() {
+			continue
+		}
+		if ref.level != closedLevel || i > 0 && p == last {
 			m.due[p] = true
 		}
 		last = p
@@ -107,6 +115,7 @@ func (m *merges) next() (p partition, ok bool) {
 	for p = range m.due {
 		delete(m.due, p)
 		delete(m.added, p)
+		m.merging = true
 		return p, true
 	}
 	return p, false
@@ -120,7 +129,7 @@ func (m *merges) again(p partition) {
 	m.signal()
 }
 
-// watch keeps a partition in sight that has several runs, too few to merge before its day is over.
+// watch keeps a partition in sight until its day is over.
 func (m *merges) watch(p partition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,6 +145,36 @@ func (m *merges) forget(site uint32) {
 	of := func(p partition) bool { return p.site == site }
 	maps.DeleteFunc(m.due, func(p partition, _ bool) bool { return of(p) })
 	maps.DeleteFunc(m.added, func(p partition, _ int) bool { return of(p) })
+}
+
+// Settle waits until everything is merged that is worth it, or ctx ends. It is for tools that measure or copy a store:
+// answers do not depend on it.
+func (db *DB) Settle(ctx context.Context) error {
+	db.merges.closed(db.isOver)
+	for db.merges.busy() {
+		select {
+		case <-time.After(settleEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-db.stop:
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+// busy reports whether a partition is due or being merged.
+func (m *merges) busy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.due) > 0 || m.merging
+}
+
+// idle notes that a merge is done.
+func (m *merges) idle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.merging = false
 }
 
 // merge is the goroutine that merges what is due.
@@ -157,6 +196,7 @@ func (db *DB) merge() {
 				db.merges.again(p)
 				pause = mergeRetry
 			}
+			db.merges.idle()
 			select {
 			case <-time.After(pause):
 			case <-db.stop:
@@ -193,17 +233,18 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 	if err != nil || !db.alive(p.site) {
 		return false, err
 	}
-	chosen, err := db.chooseRuns(refs, db.isOver(p))
+	over := db.isOver(p)
+	chosen, err := db.chooseRuns(refs, over)
 	if err != nil {
 		return false, err
 	}
 	if chosen == nil {
-		if len(refs) > 1 {
+		if !over && len(refs) > 0 {
 			db.merges.watch(p)
 		}
 		return false, nil
 	}
-	err = db.mergeRuns(p, chosen)
+	err = db.mergeRuns(p, chosen, over && len(chosen) == len(refs))
 	if err != nil && (!db.alive(p.site) || errors.Is(err, errStopped)) {
 		return false, nil // the site went away under the merge, or the store is being closed
 	}
@@ -227,7 +268,7 @@ func (db *DB) chooseRuns(refs []runRef, over bool) ([]runRef, error) {
 		}
 		refs = byLevel[refs[first].level]
 	}
-	if len(refs) < 2 {
+	if len(refs) == 0 || len(refs) == 1 && refs[0].level == closedLevel {
 		return nil, nil
 	}
 	return db.fitting(refs)
@@ -270,28 +311,27 @@ func (db *DB) partitionRuns(p partition) ([]runRef, error) {
 	return refs, nil
 }
 
-// mergeRuns replaces runs of a partition by one with the same sums. Readers see the old ones or the new one:
-// chunks are written first and count only with their header; a crash in between leaves garbage marks.
-func (db *DB) mergeRuns(p partition, refs []runRef) error {
-	w, err := db.newRunWriter(runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()})
-	if err != nil {
-		return err
+// mergeRuns replaces runs of a partition by one with the same sums, and closes the day if they are all it has.
+// Readers see the old ones or the new one: chunks are written first and count only with their header; a crash in
+// between leaves garbage marks.
+func (db *DB) mergeRuns(p partition, refs []runRef, closing bool) error {
+	m := &merging{db: db, refs: refs}
+	out := runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()}
+	if closing {
+		out.level = closedLevel
+		m.roller = newRoller(p.table)
 	}
-	chunked, err := db.mergeInto(w, refs)
-	var head header
+	err := m.write(out)
 	if err == nil {
-		head, err = w.finish(true)
-	}
-	if err == nil {
-		err = db.replaceRuns(w.ref, head, refs, chunked)
+		err = m.replace()
 	}
 	if errors.Is(err, errStopped) {
-		return err // the mark makes the next start delete what was written; closing need not wait for it
+		return err // the marks make the next start delete what was written; closing need not wait for it
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("merge runs: %w", err), w.abort())
+		return errors.Join(fmt.Errorf("merge runs: %w", err), m.abort())
 	}
-	for _, ref := range chunked {
+	for _, ref := range m.chunked {
 		if err := db.dropChunks(ref); err != nil {
 			return err
 		}
@@ -299,42 +339,100 @@ func (db *DB) mergeRuns(p partition, refs []runRef) error {
 	return nil
 }
 
-// replaceRuns makes a run count in place of others, in one step. chunked are those of them that have chunks.
-func (db *DB) replaceRuns(out runRef, head header, refs, chunked []runRef) error {
-	db.structure.Lock()
-	defer db.structure.Unlock()
-	if !db.alive(out.site) {
-		return fmt.Errorf("site %d: %w", out.site, ErrNotFound)
+// merging is one merge.
+type merging struct {
+	db      *DB
+	refs    []runRef // to be replaced
+	chunked []runRef // those that have chunks, and their rollups
+	roller  *roller  // nil unless the day is closed
+	written []writtenRun
+}
+
+// writtenRun is a run that counts once its header is stored.
+type writtenRun struct {
+	w    *runWriter
+	head header
+}
+
+// write writes the merged run and its rollup.
+func (m *merging) write(out runRef) error {
+	w, err := m.db.newRunWriter(out)
+	if err != nil {
+		return err
 	}
-	return db.update(func(txn *badger.Txn) error {
-		for _, ref := range refs {
+	m.written = append(m.written, writtenRun{w: w})
+	w.roller = m.roller
+	if m.chunked, err = m.db.mergeInto(w, m.refs); err != nil {
+		return err
+	}
+	if m.written[0].head, err = w.finish(true); err != nil || m.roller == nil {
+		return err
+	}
+	w, head, err := m.roller.write(m.db, out.rollup())
+	if w != nil {
+		m.written = append(m.written, writtenRun{w, head})
+	}
+	return err
+}
+
+func (m *merging) abort() (err error) {
+	for _, r := range m.written {
+		err = errors.Join(err, r.w.abort())
+	}
+	return err
+}
+
+// replace makes what was written count in place of the old runs, in one step.
+func (m *merging) replace() error {
+	m.db.structure.Lock()
+	defer m.db.structure.Unlock()
+	if site := m.refs[0].site; !m.db.alive(site) {
+		return fmt.Errorf("site %d: %w", site, ErrNotFound)
+	}
+	return m.db.update(func(txn *badger.Txn) error {
+		for _, ref := range m.refs {
 			if _, err := txn.Get(ref.headerKey()); err != nil {
 				return err // replaced or removed by somebody else: their sums must not count twice
 			}
-			if err := txn.Delete(ref.headerKey()); err != nil {
+			if err := m.drop(txn, ref); err != nil {
 				return err
 			}
 		}
-		for _, ref := range chunked {
+		for _, r := range m.written {
+			if len(r.head.blockRows) > 0 {
+				if err := txn.Set(r.w.ref.headerKey(), r.head.append(nil)); err != nil {
+					return err
+				}
+			}
+			if err := txn.Delete(r.w.ref.runKey(prefixGarbage)); err != nil {
+				return err
+			}
+		}
+		for _, ref := range m.chunked {
 			if err := txn.Set(ref.runKey(prefixGarbage), nil); err != nil {
 				return err
 			}
 		}
-		if len(head.blockRows) > 0 {
-			if err := txn.Set(out.headerKey(), head.append(nil)); err != nil {
-				return err
-			}
-		}
-		return txn.Delete(out.runKey(prefixGarbage))
+		return nil
 	})
 }
 
+// drop deletes the header of a run, and that of its rollup.
+func (m *merging) drop(txn *badger.Txn, ref runRef) error {
+	if err := txn.Delete(ref.headerKey()); err != nil || ref.level != closedLevel {
+		return err
+	}
+	m.chunked = append(m.chunked, ref.rollup()) // whether it has chunks is not worth a look
+	return txn.Delete(ref.rollup().headerKey())
+}
+
+// nextLevel is the level of a run merged from others. That of closed runs is left free.
 func nextLevel(refs []runRef) uint8 {
 	level := uint8(0)
 	for _, ref := range refs {
 		level = max(level, ref.level)
 	}
-	return min(level, maxLevel-1) + 1
+	return min(level, closedLevel-2) + 1
 }
 
 // mergeInto reads the runs in one state of the store and writes the sums of equal tuples in order. It returns
@@ -419,6 +517,9 @@ func (w *runWriter) merge(cursors []*cursor) error {
 		if sums != [maxMeasures]int64{} {
 			if err := w.add(&dims, &sums); err != nil {
 				return err
+			}
+			if w.roller != nil {
+				w.roller.add(&dims, &sums)
 			}
 		}
 		live = slices.DeleteFunc(live, func(c *cursor) bool { return c.done })

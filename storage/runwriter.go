@@ -16,6 +16,7 @@ type runWriter struct {
 	s       *schema
 	ref     runRef
 	builder *builder
+	roller  *roller // nil unless it is to see every row
 	head    header
 	pending []badgerEntry
 	size    int

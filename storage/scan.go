@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -82,10 +83,11 @@ func (g *group) add(o *group) {
 	g.low[1] += o.low[1]
 }
 
-// dayRuns are the runs of one day.
+// dayRuns are the runs of one day, and the rollup of the only one, if there is one.
 type dayRuns struct {
-	day  Day
-	runs []*run
+	day    Day
+	runs   []*run
+	rollup *run
 }
 
 // table reads all runs of a table that the jobs need. Days are independent of each other, so each goroutine
@@ -160,6 +162,19 @@ func (sc *scan) days(t Table, jobs []*job) ([]dayRuns, error) {
 	return days, nil
 }
 
+// findRollup opens the rollup of a day that is one closed run.
+func (d *dayRuns) findRollup(c *codec, txn *badger.Txn) error {
+	if len(d.runs) != 1 || d.runs[0].ref.level != closedLevel {
+		return nil
+	}
+	item, err := txn.Get(d.runs[0].ref.rollup().headerKey())
+	if err != nil {
+		return d.runs[0].wrap(fmt.Errorf("rollup: %w", err))
+	}
+	d.rollup, err = openRun(c, txn, item)
+	return err
+}
+
 // worker reads days for all jobs of a table.
 type worker struct {
 	sc     *scan
@@ -179,21 +194,47 @@ func newWorker(sc *scan, jobs []*job) *worker {
 	return w
 }
 
-// day adds the runs of a day to the groups of all jobs that ask about it.
+// day adds the runs of a day to the groups of all jobs that ask about it: the rollup to those that it can answer.
 func (w *worker) day(d dayRuns) error {
+	var whole, rolled []int
+	for i, j := range w.jobs {
+		if d.day < j.q.From || d.day > j.q.To {
+			continue
+		}
+		if _, ok := j.rolledBy(d.runs[0].ref.table); ok {
+			rolled = append(rolled, i)
+		} else {
+			whole = append(whole, i)
+		}
+	}
+	if len(rolled) > 0 {
+		if err := d.findRollup(w.sc.db.codec, w.sc.txn); err != nil {
+			return err
+		}
+		if d.rollup == nil {
+			whole, rolled = append(whole, rolled...), nil
+		} else if err := w.runs([]*run{d.rollup}, rolled); err != nil {
+			return err
+		}
+	}
+	if len(whole) == 0 {
+		return nil
+	}
+	return w.runs(d.runs, whole)
+}
+
+// runs adds runs of a day to the groups of some of the jobs.
+func (w *worker) runs(runs []*run, jobs []int) error {
 	touched := make(map[*group]bool) // groups with bounds to settle at the end of the day
-	for _, r := range d.runs {
+	for _, r := range runs {
 		for n, rows := range r.head.blockRows {
 			if err := w.sc.ctx.Err(); err != nil {
 				return err
 			}
 			w.block.reset(rows)
 			w.view.reset(r, n)
-			for i, j := range w.jobs {
-				if d.day < j.q.From || d.day > j.q.To {
-					continue
-				}
-				if err := w.view.add(j, w.groups[i], touched); err != nil {
+			for _, i := range jobs {
+				if err := w.view.add(w.jobs[i], w.groups[i], touched); err != nil {
 					return err
 				}
 			}

@@ -45,6 +45,8 @@ const (
 	Device
 	Screen
 	Language
+	RollupOf // rollups only: which column RollupValue is one of
+	RollupValue
 
 	columns // count of the above
 )
@@ -118,7 +120,7 @@ var (
 )
 
 // schemas lists every table once, for loops over all of them.
-var schemas = []*schema{hitsSchema, visitsSchema}
+var schemas = []*schema{hitsSchema, visitsSchema, hitRollupSchema, visitRollupSchema}
 
 func schemaOf(t Table) (*schema, error) {
 	for _, s := range schemas {
@@ -137,6 +139,14 @@ type Row struct {
 	Day   Day
 	Dims  [columns]string
 	Sums  [maxMeasures]int64
+}
+
+// check refuses rows of tables that one cannot append to.
+func (r *Row) check() error {
+	if r.Table != Hits && r.Table != Visits {
+		return fmt.Errorf("%w: table %d", ErrBadRows, r.Table)
+	}
+	return nil
 }
 
 // columnNames are the names of dimensions as Plausible's Stats API writes them.

@@ -69,7 +69,7 @@ func (v *view) add(j *job, gs groups, touched map[*group]bool) error {
 	if err != nil || len(sel) == 0 {
 		return err
 	}
-	if v.run.ref.table == Visits {
+	if v.table() == Visits {
 		return v.addVisits(j, gs, sel)
 	}
 	return v.addHits(j, gs, sel, touched)
@@ -77,17 +77,24 @@ func (v *view) add(j *job, gs groups, touched map[*group]bool) error {
 
 // filter selects the rows that pass a job's filters.
 func (v *view) filter(j *job) ([]uint32, error) {
-	if len(j.q.Filters) == 0 {
-		return v.all(), nil
+	sel, key := v.all(), j.plan.filterText
+	if v.rolled() {
+		of, _ := j.rolledBy(v.table())
+		if err := v.loadColumns(RollupOf); err != nil {
+			return nil, err
+		}
+		sel = v.narrow(sel, RollupOf, func(value string) bool { return value == of })
+		key = of + "\x00" + key
 	}
-	key := j.plan.filterText
+	if len(j.q.Filters) == 0 {
+		return sel, nil
+	}
 	if sel, ok := v.selected[key]; ok {
 		return sel, nil
 	}
-	sel := v.all()
 	for i := range j.q.Filters {
 		f := &j.q.Filters[i]
-		c := j.plan.column(v.run.ref.table, f.Column)
+		c := v.column(j.plan.column(v.table(), f.Column))
 		if err := v.loadColumns(c); err != nil {
 			return nil, err
 		}
@@ -97,6 +104,18 @@ func (v *view) filter(j *job) ([]uint32, error) {
 	}
 	v.selected[key] = sel
 	return sel, nil
+}
+
+// table is the table whose sums the block holds, rolled reports whether they are a rollup.
+func (v *view) table() Table { return v.run.ref.table.base() }
+func (v *view) rolled() bool { return v.run.ref.table != v.table() }
+
+// column is the column of the block that holds the values of c: a rollup has one for all.
+func (v *view) column(c Column) Column {
+	if v.rolled() {
+		return RollupValue
+	}
+	return c
 }
 
 // narrow keeps the rows whose value of a column passes.
@@ -228,6 +247,15 @@ func (j *job) groupColumns(t Table) []Column {
 	return cols
 }
 
+// groupColumns are those of a job within the block.
+func (v *view) groupColumns(j *job) []Column {
+	cols := j.groupColumns(v.table())
+	for i, c := range cols {
+		cols[i] = v.column(c)
+	}
+	return cols
+}
+
 // key is the group of a slot. cols begin with the group columns of the job.
 func (v *view) key(j *job, slot int, cols []Column) groupKey {
 	key := groupKey{day: bucketDay(j.q, v.run.ref.day)}
@@ -236,7 +264,7 @@ func (v *view) key(j *job, slot int, cols []Column) groupKey {
 		key.keys[i] = v.dicts[cols[i]][codes[i]]
 	}
 	if i := len(j.q.GroupBy); j.q.Interval == ByHour {
-		key.hour = parseHour(v.dicts[Hour][codes[i]])
+		key.hour = parseHour(v.dicts[cols[i]][codes[i]])
 	}
 	return key
 }
@@ -305,12 +333,13 @@ var visitFields = []field{exactVisitors, exactVisits, wholeVisits, wholeBounces,
 func (v *view) addVisits(j *job, gs groups, sel []uint32) error {
 	if j.plan.pageOnly {
 		// A visit that has seen no page has no entry page: it is not one of any page.
-		if err := v.loadColumns(Entry); err != nil {
+		entry := v.column(Entry)
+		if err := v.loadColumns(entry); err != nil {
 			return err
 		}
-		sel = v.narrow(sel, Entry, func(entry string) bool { return entry != "" })
+		sel = v.narrow(sel, entry, func(entry string) bool { return entry != "" })
 	}
-	cols := j.groupColumns(Visits)
+	cols := v.groupColumns(j)
 	if err := v.slot(sel, cols); err != nil {
 		return err
 	}

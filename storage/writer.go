@@ -141,8 +141,8 @@ func (db *DB) Submit(b *Batch) error {
 		return fmt.Errorf("%w: %d in a batch, at most %d", ErrBadRows, len(b.Rows), maxCommitRows)
 	}
 	for i := range b.Rows {
-		if _, err := schemaOf(b.Rows[i].Table); err != nil {
-			return fmt.Errorf("%w: %w", ErrBadRows, err)
+		if err := b.Rows[i].check(); err != nil {
+			return err
 		}
 	}
 	if b.done == nil {
