@@ -5,18 +5,31 @@ import (
 	"unicode/utf8"
 )
 
-// minID is the length from which a run of hexadecimal digits is taken for the id of something or somebody.
-// Shorter ones are too often dates, prices and colours.
+// minID is the length from which a run of hexadecimal digits, or of letters and digits that is no text, is taken for
+// the id of something or somebody. Shorter ones are too often dates, prices, colours and versions.
 const minID = 20
 
 // uuidLen is the length of a UUID in its usual form.
 const uuidLen = 36
 
-// redact replaces what points to a person, wherever it stands in a path or another text that is counted:
-// e-mail addresses by :email, JSON web tokens by :token, UUIDs by :uuid, and hexadecimal or decimal runs of
-// minID and more by :id. redact(redact(s)) is redact(s).
+// redact replaces what points to a person, wherever it stands in a path or another text that is counted: e-mail
+// addresses by :email, telephone numbers by :phone, card numbers by :card, UUIDs by :uuid, hexadecimal or decimal
+// runs of minID and more by :id, JSON web tokens and other runs of minID letters and digits that are no text by
+// :token. redact(redact(s)) is redact(s).
 func redact(s string) string {
-	at, long := suspicious(s)
+	// A replacement can cut off what hid the thing beside it, but only so often: each takes digits or an @ away and
+	// brings none.
+	for {
+		redacted := redactOnce(s)
+		if redacted == s {
+			return s
+		}
+		s = redacted
+	}
+}
+
+func redactOnce(s string) string {
+	at, number, long := suspicious(s)
 	if at {
 		s = redactEmails(s)
 	}
@@ -25,15 +38,22 @@ func redact(s string) string {
 		s = redactUUIDs(s)
 		s = redactIDs(s)
 	}
+	if number {
+		s = redactNumbers(s)
+	}
 	return s
 }
 
-// suspicious tells in one pass whether there can be an e-mail address or anything of minID in s, which in
-// nearly all paths there cannot.
-func suspicious(s string) (at, long bool) {
-	run := 0
+// suspicious tells in one pass whether there can be an e-mail address, a telephone or card number, or anything of
+// minID in s, which in nearly all paths there cannot.
+func suspicious(s string) (at, number, long bool) {
+	run, digits := 0, 0
 	for i := range len(s) {
 		c := s[i]
+		if isDigit(c) {
+			digits++
+			number = number || digits >= minNumber
+		}
 		switch {
 		case isAlnum(c) || c == '-' || c == '_' || c == '.':
 			run++
@@ -46,7 +66,7 @@ func suspicious(s string) (at, long bool) {
 		}
 		run = 0
 	}
-	return at, long
+	return at, number, long
 }
 
 // redactEmails replaces whole runs of the characters of e-mail addresses, so that nothing of an unusual
@@ -144,11 +164,35 @@ func isUUID(s string) bool {
 
 func redactIDs(s string) string {
 	return replaceRuns(s, isAlnum, func(run string) string {
-		if len(run) < minID || strings.Trim(run, "0123456789abcdefABCDEF") != "" {
+		switch {
+		case len(run) < minID:
 			return run
+		case strings.Trim(run, "0123456789abcdefABCDEF") == "":
+			return ":id"
+		case isOpaque(run):
+			return ":token"
 		}
-		return ":id"
+		return run
 	})
+}
+
+// isOpaque tells whether a run of letters and digits is one of a random generator or of base64: with digits and both
+// cases, and not words that are written together, where a capital letter is followed by a small one each time,
+// as in Top10ThingsToSeeInRome. Of random runs of minID one in hundreds looks like that.
+func isOpaque(run string) bool {
+	var digit, small, capital, capitals bool
+	for i := range len(run) {
+		switch c := run[i]; {
+		case isDigit(c):
+			digit = true
+		case c >= 'a':
+			small = true
+		default:
+			capital = true
+			capitals = capitals || i+1 == len(run) || run[i+1] < 'a'
+		}
+	}
+	return digit && small && capital && capitals
 }
 
 // replaceRuns calls replace for each longest run of bytes that are in a class. The digits of an escape belong to
