@@ -79,6 +79,8 @@ func TestRedact(t *testing.T) {
 		"/user/jürgen@müller.example":                     "/user/:email",
 		"/mail=jane@example.com":                          "/mail=:email",
 		"/a@b.de@c.de":                                    "/:email",
+		"/a@.x@b.de":                                      "/:email",
+		"/-@b.de@c":                                       "/-@b.de@c",
 		"/@jane":                                          "/@jane",
 		"/@jane/posts@2":                                  "/@jane/posts@2",
 		"/package/react@18.2.0":                           "/package/react@18.2.0",

@@ -85,24 +85,22 @@ func isMailByte(c byte) bool {
 	return isAlnum(c) || c >= utf8.RuneSelf || strings.IndexByte("@._+-'%", c) >= 0
 }
 
-// isEmail tells whether run looks like name@host.tld.
+// isEmail tells whether run looks like name@host.tld. If the first @ behind a name is none with a host, later ones
+// are none either, for all that they have behind them the first one has too.
 func isEmail(run string) bool {
+	name := false
 	for i := range len(run) {
 		rest, at := cutAt(run[i:])
-		if !at || strings.Trim(run[:i], "@._+-'%") == "" {
+		if !at || !name {
+			name = name || strings.IndexByte("@._+-'%", run[i]) < 0
 			continue
 		}
-		dot := strings.IndexByte(rest, '.')
-		for dot > 0 && dot+2 < len(rest) {
-			if isLetter(rest[dot+1]) && isLetter(rest[dot+2]) {
+		for dot := 1; dot+2 < len(rest); dot++ {
+			if rest[dot] == '.' && isLetter(rest[dot+1]) && isLetter(rest[dot+2]) {
 				return true
 			}
-			next := strings.IndexByte(rest[dot+1:], '.')
-			if next < 0 {
-				break
-			}
-			dot += 1 + next
 		}
+		return false
 	}
 	return false
 }
