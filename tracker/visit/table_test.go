@@ -141,6 +141,31 @@ func TestEngagementNeedsItsPage(t *testing.T) {
 	}
 }
 
+// A page, an event and a hostname may have the same name, and two visitors see each thing for the first time.
+func TestThingsAreKeptApart(t *testing.T) {
+	tab := newTable(1)
+	const name = "same"
+	for _, id := range []ID{{1}, {2}} {
+		for i, h := range []testHit{
+			{Kind: Event, Name: name, Hostname: "example.com"},
+			{Kind: Event, Name: "same\x00", Hostname: "example.com"},
+			{Path: name, Hostname: "example.com"},
+			{Path: "other", Hostname: name},
+		} {
+			if _, _, err := tab.Record(id, &testHit{Kind: Engagement, Path: name}); i < 3 && !errors.Is(err, ErrNoVisit) {
+				t.Errorf("%v, hit %d: an engagement before its page: %v", id, i, err)
+			}
+			c := mustRecord(t, tab, id, h)
+			if !c.It.Today || c.Host.Today != (i == 0 || i == 3) {
+				t.Errorf("%v, hit %d: new are %+v, host %+v", id, i, c.It, c.Host)
+			}
+			if c = mustRecord(t, tab, id, h); c.It.Today || c.Props || c.Host.Today {
+				t.Errorf("%v, hit %d again: new are %+v, %v, host %+v", id, i, c.It, c.Props, c.Host)
+			}
+		}
+	}
+}
+
 // The time that a page claims is believed as far as it has passed since the page was first seen in the visit.
 func TestEngagedTimeHasPassed(t *testing.T) {
 	type step struct {
