@@ -110,6 +110,9 @@ func (j *job) value(g *group, m Metric) Value {
 	case VisitDuration:
 		return ratio(g.sums[wholeSeconds], g.sums[wholeVisits], 1)
 	case TimeOnPage:
+		if g.sums[engaged] == 0 {
+			return Value{Null: true} // nothing was measured: logs and older scripts do not tell
+		}
 		return ratio(g.sums[engaged], g.sums[pageVisits], 1e-3)
 	case ScrollDepth:
 		return ratio(g.sums[scrollSum], g.sums[scrollCount], 1)

@@ -15,11 +15,12 @@ const (
 	maxImportRuns = 2000
 )
 
-// Fingerprint tells inputs of BeginImport apart without keeping anything of their content.
+// Fingerprint tells inputs of BeginImport apart. Whoever makes one leaves out what is about a visitor (address, user
+// agent, seconds): two inputs that differ only there have the same fingerprint, and the store does not tell them apart.
 type Fingerprint struct {
-	Bytes, Lines int64  // after decompression
+	Bytes, Lines int64
 	First, Last  Day    // earliest and latest hit
-	Checksum     uint16 // of the content: deliberately too short to test guesses of a line against it
+	Checksum     uint16 // deliberately too short to test guesses of a line against it
 }
 
 // Import stores rows that stay invisible until Commit: all of them count, or none.

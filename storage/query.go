@@ -22,7 +22,7 @@ const (
 	VisitDuration
 	// Events are page views and custom events together.
 	Events
-	// TimeOnPage is the engaged time of a page divided by the visits that saw it, in seconds.
+	// TimeOnPage is the engaged time of a page divided by the visits that saw it, in seconds; null if none was measured.
 	TimeOnPage
 	// ScrollDepth is the mean over visits of the deepest scroll position on a page, in percent.
 	ScrollDepth
