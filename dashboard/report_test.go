@@ -376,7 +376,37 @@ func TestComparison(t *testing.T) {
 	grown := []storage.Value{exact(4), exact(4), exact(4), exact(4), exact(4), exact(4)}
 	for _, tl := range tiles(grown, []storage.Value{exact(9), exact(9), exact(9), exact(9), exact(9), exact(9)}, true) {
 		if verdict := tl.Change.Class != "even"; verdict == (tl.Metric == "visitors" || tl.Metric == "visits" || tl.Metric == "pageviews") {
-			t.Errorf("%s on a day that is not over: %+v", tl.Metric, tl.Change)
+			t.Errorf("%s of a period that is not over: %+v", tl.Metric, tl.Change)
 		}
 	}
+}
+
+// TestNoVerdictBeforeTheEnd: counts are called good or bad only when all days of the period are over.
+func TestNoVerdictBeforeTheEnd(t *testing.T) {
+	b, _, _ := shop(t)
+	class := regexp.MustCompile(`data-metric="(visitors|visits|pageviews)">[^<]*</dd>\n<dd class="change ([a-z]+)"`)
+	f := func(query string, over bool) {
+		t.Helper()
+		page := b.page("/sites/shop.example?" + query)
+		tiles := class.FindAllStringSubmatch(page, -1)
+		if len(tiles) != 3 {
+			t.Fatalf("%s: %d counts are compared, want 3", query, len(tiles))
+		}
+		for _, m := range tiles {
+			if (m[2] != "even") != over {
+				t.Errorf("%s: the change of %s is %s", query, m[1], m[2])
+			}
+		}
+		if strings.Contains(page, "not over yet") == over || strings.Contains(page, " so far <span") == over || strings.Contains(page, "not called good or bad") == over {
+			t.Errorf("%s: the page does not say whether the period is over", query)
+		}
+	}
+	custom := func(from, to storage.Day) string { return "period=custom&from=" + from.String() + "&to=" + to.String() }
+	f("period=day", false)
+	f("period=7d", false)
+	f("period=30d", false)
+	f("period=month", false)
+	f(custom(b.today()-9, b.today()+9), false)
+	f(custom(b.today()+1, b.today()+3), false)
+	f(custom(b.today()-20, b.today()-1), true)
 }

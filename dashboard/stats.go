@@ -40,7 +40,7 @@ type reportPage struct {
 	Chips       []chip
 	Span        string // what the numbers speak of
 	Before      string // what they are compared with; empty if there is nothing to compare with
-	Unfinished  bool   // the period holds today
+	Unfinished  bool   // the period does not end before today
 	SeveralDays bool
 
 	Tiles    []tile
@@ -259,7 +259,7 @@ func (s *Server) reportFrame(r *http.Request, site storage.Site, st state, now t
 		page: s.page(r, site.Domain), Domain: site.Domain, Zone: site.TimeZone,
 		Home: st.withPanel("").withFilters(nil).link(), TagLink: sitePath(site.Domain) + "/tag",
 		Span: span(st.period.From, st.period.To), SeveralDays: st.period.Days() > 1,
-		Unfinished: st.period.From <= last && last <= st.period.To,
+		Unfinished: last <= st.period.To,
 		Custom: customForm{
 			Action: sitePath(site.Domain), Hidden: append([]hidden{{"period", custom}}, hiddenFilters(st)...),
 			From: st.period.From, To: st.period.To, Last: last, Current: st.period.Name == custom,
@@ -323,7 +323,7 @@ func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Tim
 		view.TileNote = notTogether
 	} else {
 		total = a.now[0]
-		view.Tiles = tiles(a.now, a.before, view.Unfinished && !view.SeveralDays)
+		view.Tiles = tiles(a.now, a.before, view.Unfinished)
 	}
 	if st.panel != "" {
 		p, _ := findPanel(st.panel)

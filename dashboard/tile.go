@@ -13,7 +13,7 @@ var tileKinds = []struct {
 	show   func(storage.Value) number
 	worse  bool // more of it is worse
 	points bool // it is a percentage: changes are told in points, not in percent of a percentage
-	grows  bool // it only grows in the course of a day
+	grows  bool // it only grows until the period is over
 }{
 	{metric: storage.Visitors, label: "Visitors", show: count, grows: true},
 	{metric: storage.VisitsTotal, label: "Visits", show: count, grows: true},
@@ -49,16 +49,16 @@ type change struct {
 	Words string // for those who do not see the arrow
 }
 
-// tiles makes the tiles of a period; before is nil if there is nothing to compare with. If partial, the
-// period is one day that is not over: its counts are still growing, so no verdict is given on them.
-func tiles(now, before []storage.Value, partial bool) []tile {
+// tiles makes the tiles of a period; before is nil if there is nothing to compare with. The counts of an
+// unfinished period are still growing, while those before are complete: no verdict is given on them.
+func tiles(now, before []storage.Value, unfinished bool) []tile {
 	list := make([]tile, len(tileKinds))
 	for i, k := range tileKinds {
 		list[i] = tile{Metric: k.metric.String(), Label: k.label, Value: k.show(now[i])}
 		if before != nil {
 			list[i].Before = k.show(before[i])
 			list[i].Change = compare(now[i], before[i], k.worse, k.points)
-			if partial && k.grows {
+			if unfinished && k.grows {
 				list[i].Change = list[i].Change.withoutVerdict()
 			}
 		}
