@@ -40,7 +40,7 @@ type commands struct {
 	LogLevel string     `help:"Least level to log on standard error: debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"DACHS_LOG_LEVEL" placeholder:"LEVEL"`
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Count and show (the default command)."`
-	Demo        demoCmd        `cmd:"" help:"Show a dashboard full of made-up data, and a small shop to click in."`
+	Demo        demoCmd        `cmd:"" help:"Show a dashboard full of made-up data, and a small shop to click in. Nothing is kept: --data is not used."`
 	Site        siteCmd        `cmd:"" help:"Add, list and remove sites."`
 	User        userCmd        `cmd:"" help:"Give access to the dashboard."`
 	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens of the Stats API."`

@@ -257,6 +257,19 @@ func TestHelp(t *testing.T) {
 			t.Errorf("dachs %v: exit code %d, stdout %q, stderr %q", args, r.code, r.stdout, r.stderr)
 		}
 	}
+	for _, args := range [][]string{{"serve", "--help"}, {"query", "--help"}} {
+		if out := must(t, args...); strings.Contains(out, ",...,...") {
+			t.Errorf("dachs %v doubles the dots of a list:\n%s", args, out)
+		}
+	}
+	for _, want := range []string{"(default visitors,visits,pageviews)", "(default 7d)", "(default 100)", "(default table)", "METRIC_at_least"} {
+		if out := strings.Join(strings.Fields(must(t, "query", "--help")), " "); !strings.Contains(out, want) {
+			t.Errorf("the help of query lacks %q:\n%s", want, out)
+		}
+	}
+	if out := must(t, "demo", "--help"); !strings.Contains(out, "--data is not used") {
+		t.Errorf("the help of demo does not say that it ignores --data:\n%s", out)
+	}
 	if out := must(t, "version"); !strings.HasPrefix(out, "dachs ") {
 		t.Errorf("dachs version prints %q", out)
 	}

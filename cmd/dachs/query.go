@@ -16,13 +16,13 @@ import (
 // queryCmd asks for numbers as the Stats API does, and through the same code.
 type queryCmd struct {
 	Site       string   `help:"Domain of the site." required:"" placeholder:"DOMAIN"`
-	Metrics    []string `help:"What to count: visitors, visits, pageviews, views_per_visit, bounce_rate, visit_duration, events, time_on_page, scroll_depth." default:"visitors,visits,pageviews" placeholder:"NAME,..."`
-	Range      string   `help:"Period: day, 7d, 30d, month, 12mo, all, a date, or two dates separated by a comma." default:"7d" placeholder:"PERIOD"`
-	Dimensions []string `help:"Group by these: event:page, visit:source, visit:country, time:day and so on." placeholder:"NAME,..."`
-	Filter     []string `help:"Keep only this: is, is_not or contains, then a dimension, then values. May be repeated; all must hold." sep:"none" placeholder:"OP,DIMENSION,VALUE,..."`
-	OrderBy    []string `help:"Sort by a metric or dimension; add :asc or :desc." placeholder:"NAME,..."`
-	Limit      int      `help:"Rows at most." default:"100" placeholder:"N"`
-	Format     string   `help:"table, json or csv." enum:"table,json,csv" default:"table" placeholder:"FORMAT"`
+	Metrics    []string `help:"What to count: visitors, visits, pageviews, views_per_visit, bounce_rate, visit_duration, events, time_on_page, scroll_depth (default ${default})." default:"visitors,visits,pageviews" placeholder:"NAME"`
+	Range      string   `help:"Period: day, 7d, 30d, month, 12mo, all, a date, or two dates separated by a comma (default ${default})." default:"7d" placeholder:"PERIOD"`
+	Dimensions []string `help:"Group by these: event:page, visit:source, visit:country, time:day and so on." placeholder:"NAME"`
+	Filter     []string `help:"Keep only this: is, is_not or contains, then a dimension, then values. A comma or backslash in a value takes a backslash before it. May be repeated; all must hold." sep:"none" placeholder:"OP,DIMENSION,VALUE,..."`
+	OrderBy    []string `help:"Sort by a metric or dimension; add :asc or :desc (default :desc)." placeholder:"NAME"`
+	Limit      int      `help:"Rows at most (default ${default})." default:"100" placeholder:"N"`
+	Format     string   `help:"table, json or csv (default ${default}). Where the counts do not hold a number exactly, a table shows LOWER..UPPER; CSV has the upper bound under the metric's name and the lower one in a column METRIC_at_least after it, which is there if any row needs it, and equals the metric where that is exact." enum:"table,json,csv" default:"table" placeholder:"FORMAT"`
 }
 
 // statsQuery is the body of a Stats API request, as far as the command line can ask.
@@ -90,7 +90,7 @@ func (c *queryCmd) query() (statsQuery, error) {
 		q.DateRange = []string{c.Range, c.Range}
 	}
 	for _, f := range c.Filter {
-		parts := strings.Split(f, ",")
+		parts := splitFilter(f)
 		if len(parts) < 3 {
 			return q, usagef("--filter %q: want OP,DIMENSION,VALUE such as is,visit:country,DE", f)
 		}
@@ -106,6 +106,26 @@ func (c *queryCmd) query() (statsQuery, error) {
 	return q, nil
 }
 
+// splitFilter cuts a filter at its commas and takes the backslashes away that keep commas within values,
+// the same way as in the dashboard's addresses.
+func splitFilter(f string) []string {
+	parts, escaped := []string{""}, false
+	for _, r := range f {
+		last := &parts[len(parts)-1]
+		switch {
+		case !escaped && r == '\\':
+			escaped = true
+			continue
+		case !escaped && r == ',':
+			parts = append(parts, "")
+		default:
+			*last += string(r)
+		}
+		escaped = false
+	}
+	return parts
+}
+
 // isDate tells a single day such as 2026-01-31 from a period's name.
 func isDate(s string) bool { return len(s) == 10 && s[4] == '-' && s[7] == '-' }
 
@@ -115,21 +135,7 @@ func (c *queryCmd) write(stdout, stderr io.Writer, raw []byte) error {
 	if err := json.Unmarshal(raw, &ans); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	rows := [][]string{append(slices.Clone(c.Dimensions), c.Metrics...)}
-	for _, r := range ans.Results {
-		var row []string
-		for _, d := range r.Dimensions {
-			row = append(row, c.cell(d))
-		}
-		for i, m := range r.Metrics {
-			n := c.number(m)
-			if c.Format == "table" && i < len(r.LowerBounds) && r.LowerBounds[i] != nil {
-				n = "<=" + n
-			}
-			row = append(row, n)
-		}
-		rows = append(rows, row)
-	}
+	rows := c.rows(&ans)
 	for _, metric := range c.Metrics {
 		if w, ok := ans.Meta.MetricWarnings[metric]; ok {
 			fmt.Fprintf(stderr, "%s: %s\n", metric, printable(w.Warning))
@@ -143,6 +149,51 @@ func (c *queryCmd) write(stdout, stderr io.Writer, raw []byte) error {
 		return w.WriteAll(rows)
 	}
 	return writeTable(stdout, rows)
+}
+
+// rows returns the cells, the column names first.
+func (c *queryCmd) rows(ans *statsAnswer) [][]string {
+	head, bounded := slices.Clone(c.Dimensions), ans.bounded()
+	for i, m := range c.Metrics {
+		head = append(head, m)
+		if c.Format == "csv" && bounded[i] {
+			head = append(head, m+"_at_least")
+		}
+	}
+	rows := [][]string{head}
+	for _, r := range ans.Results {
+		var row []string
+		for _, d := range r.Dimensions {
+			row = append(row, c.cell(d))
+		}
+		for i, m := range r.Metrics {
+			lower := m // an exact number is its own lower bound
+			if i < len(r.LowerBounds) && r.LowerBounds[i] != nil {
+				lower = r.LowerBounds[i]
+			}
+			switch {
+			case c.Format == "csv" && bounded[i]:
+				row = append(row, c.number(m), c.number(lower))
+			case c.Format == "table" && lower != m:
+				row = append(row, c.number(lower)+".."+c.number(m))
+			default:
+				row = append(row, c.number(m))
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// bounded says which metrics, by their place, have a lower bound in any row.
+func (ans *statsAnswer) bounded() map[int]bool {
+	found := map[int]bool{}
+	for _, r := range ans.Results {
+		for i, lower := range r.LowerBounds {
+			found[i] = found[i] || lower != nil
+		}
+	}
+	return found
 }
 
 // number writes a metric: whole if it is, with one digit if not, and "-" or nothing where it has no meaning.

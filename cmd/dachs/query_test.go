@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,7 +49,7 @@ func TestQueryTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "visit:source        visitors  bounce_rate\n" +
-		"/a                  <=12      -\n" +
+		"/a                  10..12    -\n" +
 		"=cmd|' /c calc'!A1  3         61.2\n" +
 		"\uFFFD]0;owned\uFFFD\uFFFD         1         0.5\n"
 	if stdout.String() != want {
@@ -65,8 +66,34 @@ func TestQueryCSV(t *testing.T) {
 	if err := c.write(&stdout, &stderr, []byte(answerOfStrangers)); err != nil {
 		t.Fatal(err)
 	}
-	want := "visit:source,visitors,bounce_rate\n/a,12,\n'=cmd|' /c calc'!A1,3,61.25\n\uFFFD]0;owned\uFFFD\uFFFD,1,0.5\n"
+	want := "visit:source,visitors,visitors_at_least,bounce_rate\n/a,12,10,\n'=cmd|' /c calc'!A1,3,3,61.25\n\uFFFD]0;owned\uFFFD\uFFFD,1,1,0.5\n"
 	if stdout.String() != want {
 		t.Errorf("CSV is\n%q, want\n%q", &stdout, want)
+	}
+}
+
+// TestQueryCSVOfExactNumbers has no column for bounds, since there are none.
+func TestQueryCSVOfExactNumbers(t *testing.T) {
+	c := queryCmd{Metrics: []string{"visitors", "visits"}, Format: "csv"}
+	var stdout, stderr strings.Builder
+	if err := c.write(&stdout, &stderr, []byte(`{"results":[{"metrics":[3,4]}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "visitors,visits\n3,4\n"; stdout.String() != want {
+		t.Errorf("CSV is %q, want %q", &stdout, want)
+	}
+}
+
+func TestSplitFilter(t *testing.T) {
+	for filter, want := range map[string][]string{
+		`is,visit:country,DE,FR`:     {"is", "visit:country", "DE", "FR"},
+		`is,visit:source,a\,b,c\\,d`: {"is", "visit:source", "a,b", `c\`, "d"},
+		`is,event:page,\/ü\\\,`:      {"is", "event:page", `/ü\,`},
+		`is,event:page,`:             {"is", "event:page", ""},
+		``:                           {""},
+	} {
+		if got := splitFilter(filter); !slices.Equal(got, want) {
+			t.Errorf("splitFilter(%q) = %q, want %q", filter, got, want)
+		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 // serveCmd counts and shows until it is told to stop.
 type serveCmd struct {
 	address
-	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR,..."`
+	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR"`
 	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
 	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
 
