@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -104,6 +105,7 @@ func (a *admin) addSite(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	// AddSite checks this too, but its error does not tell a caller's mistake from a failing store.
 	if in.TimeZone != "" {
 		if _, err := time.LoadLocation(in.TimeZone); err != nil || in.TimeZone == "Local" {
 			refuse(w, http.StatusBadRequest, usagef("time zone %q: unknown; want a name such as Europe/Berlin", in.TimeZone))
@@ -111,6 +113,10 @@ func (a *admin) addSite(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	site, err := a.store.AddSite(domain, in.TimeZone)
+	if errors.Is(err, storage.ErrExists) {
+		refuse(w, http.StatusConflict, fmt.Errorf("%s exists already: see `dachs site list`", domain))
+		return
+	}
 	if err != nil {
 		refuseStore(w, err)
 		return

@@ -45,7 +45,7 @@ func testCommands(t *testing.T, data string) {
 	}
 	has(do("site", "add", "WWW.Example.com", "--timezone", "Europe/Berlin"), "added example.com, time zone Europe/Berlin")
 	has(do("site", "add", "second.example"), "time zone UTC")
-	checkFailure(t, do("site", "add", "example.com"), exitError, "exists already")
+	checkFailure(t, do("site", "add", "example.com"), exitError, "example.com exists already: see `dachs site list`")
 	checkFailure(t, do("site", "add", "two words"), exitUsage, "want a name such as example.com")
 	checkFailure(t, do("site", "add", "third.example", "--timezone", "Mars/Olympus"), exitUsage, `time zone "Mars/Olympus": unknown`)
 	checkFailure(t, do("site", "add", "third.example", "--timezone", "Local"), exitUsage, `time zone "Local": unknown`)

@@ -42,10 +42,12 @@ const handoverTimeout = 3 * time.Second
 // connect reaches the store: through the server that has it open, else by opening it in this process.
 // The caller closes the client.
 func (a *app) connect(ctx context.Context, o local) (*client, error) {
-	if !o.Create {
-		if _, err := os.Stat(a.data); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("open %s: nothing is stored there yet; name the server's directory with --data", a.data)
-		}
+	there, err := findData(a.data)
+	if err != nil {
+		return nil, err
+	}
+	if !there && !o.Create {
+		return nil, fmt.Errorf("open %s: nothing is stored there yet; name the server's directory with --data", a.data)
 	}
 	for deadline := time.Now().Add(handoverTimeout); ; {
 		conn, err := dialAdmin(ctx, a.data)
@@ -67,6 +69,15 @@ func (a *app) connect(ctx context.Context, o local) (*client, error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// findData says whether the data directory is there. A file in its place, or above it, is an error.
+func findData(dir string) (there bool, err error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
+		return false, fmt.Errorf("open %s: it is a file, or in one, and not a directory; name a directory with --data", dir)
+	}
+	return err == nil, nil // what else may be wrong, the store says better
 }
 
 // noServer says whether a dial failed because nobody listens: no socket, or one that a killed server left.
@@ -196,6 +207,9 @@ func refusal(resp *http.Response) error {
 
 // openStore opens the store. Its errors name a remedy already, but not the flag that goes with it.
 func openStore(dir string, o storage.Options) (*storage.DB, error) {
+	if _, err := findData(dir); err != nil {
+		return nil, err
+	}
 	store, err := storage.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w (set with --data)", err)

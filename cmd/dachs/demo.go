@@ -14,7 +14,7 @@ import (
 
 // demoCmd is `dachs demo`.
 type demoCmd struct {
-	Listen string `help:"Loopback address of the report; the demo shop takes the next free port." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Listen string `help:"Loopback address of the report; the demo shop takes the next free port (default ${default})." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 }
 
 // Run shows a report full of made-up data and a shop to click in, until it is told to stop. Nothing of it stays.
@@ -24,7 +24,7 @@ func (c *demoCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	dir, err := os.MkdirTemp("", "dachs-demo-*")
 	if err != nil {
-		return fmt.Errorf("make temporary store: %w", err)
+		return fmt.Errorf("make temporary store: %w; set TMPDIR to a directory that can be written to", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 

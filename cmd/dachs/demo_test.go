@@ -278,3 +278,9 @@ func TestDemoVisitorsHaveAddressesForDocumentation(t *testing.T) {
 		}
 	}
 }
+
+// TestDemoWithoutTemporaryDirectory is the case of an image that holds nothing but the program.
+func TestDemoWithoutTemporaryDirectory(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	checkFailure(t, dachs(t, "demo", "--listen", "127.0.0.1:0"), exitError, "set TMPDIR to a directory that can be written to")
+}

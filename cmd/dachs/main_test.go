@@ -170,13 +170,17 @@ func TestRunErrors(t *testing.T) {
 	f("the port is in use; stop the program that has it, or choose another with --listen",
 		"--listen", strings.TrimPrefix(busy.url, "http://"), "--data", fresh)
 	f("in use by another process", "--listen", "127.0.0.1:0", "--data", busy.data)
-	f("--data", "--listen", "127.0.0.1:0", "--data", file)
+	for _, data := range []string{file, filepath.Join(file, "below")} {
+		f("and not a directory; name a directory with --data", "--listen", "127.0.0.1:0", "--data", data)
+		f("and not a directory; name a directory with --data", "site", "list", "--data", data)
+		f("and not a directory; name a directory with --data", "site", "add", "example.com", "--data", data)
+	}
 	f("format 999", "--listen", "127.0.0.1:0", "--data", newer)
 	f("format 999", "site", "list", "--data", newer)
 	f("--geoip", "--listen", "127.0.0.1:0", "--data", fresh, "--geoip", file)
 	f("--geoip", "--listen", "127.0.0.1:0", "--data", fresh, "--geoip", filepath.Join(dir, "missing.mmdb"))
 	f("nothing is stored there yet; name the server's directory with --data", "site", "list", "--data", fresh)
-	f("connection refused", "healthcheck", "--listen", "127.0.0.1:1")
+	f("no Dachs answers at 127.0.0.1:1 (connection refused): is it running, and is --listen the same?", "healthcheck", "--listen", "127.0.0.1:1")
 	f("no site", "query", "--site", "nowhere.example", "--data", busy.data)
 	f("`dachs token list` shows all", "token", "revoke", "nothing", "--data", busy.data)
 
@@ -241,12 +245,12 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("%v: exit code %d, error %q; want an attempt at %s", args, r.code, r.stderr, want)
 		}
 	}
-	f("127.0.0.1:1/", "--config", config)
+	f("at 127.0.0.1:1 ", "--config", config)
 	t.Setenv("DACHS_CONFIG", config)
-	f("127.0.0.1:1/")
+	f("at 127.0.0.1:1 ")
 	t.Setenv("DACHS_LISTEN", "127.0.0.1:2")
-	f("127.0.0.1:2/")
-	f("127.0.0.1:3/", "--listen", "127.0.0.1:3")
+	f("at 127.0.0.1:2 ")
+	f("at 127.0.0.1:3 ", "--listen", "127.0.0.1:3")
 }
 
 // TestHelp shows that help is no error and reaches standard output.

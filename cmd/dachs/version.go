@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -43,7 +44,18 @@ func (versionCmd) Run(a *app) error {
 
 // healthcheckCmd asks the running server whether it can count. The image has no shell and no curl to do it.
 type healthcheckCmd struct {
-	Listen string `help:"Address that the server listens on." default:"127.0.0.1:8080" env:"DACHS_LISTEN" placeholder:"HOST:PORT"`
+	Listen string `help:"Address that the server listens on (default ${default})." default:"127.0.0.1:8080" env:"DACHS_LISTEN" placeholder:"HOST:PORT"`
+}
+
+// rootCause returns the innermost error: all around it only repeats the address in the words of the libraries.
+func rootCause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // healthTimeout is shorter than the time between two checks of a container engine.
@@ -67,7 +79,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, a *app) error {
 	// Not the default transport: it would go through a proxy of the environment.
 	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
 	if err != nil {
-		return fmt.Errorf("check health: %w", err)
+		return fmt.Errorf("check health: no Dachs answers at %s (%w): is it running, and is --listen the same?", c.Listen, rootCause(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
