@@ -42,7 +42,8 @@ type siteFinder func(domain string) (storage.Site, error)
 //   - date-times in date_range must be whole days of the site's time zone, and date_range is echoed as days;
 //   - a rate or mean without anything to divide by is null;
 //   - an upper bound is marked in meta.metric_warnings (code "upper_bound"), and its row has lower_bounds beside metrics;
-//   - meta.notes says where visitors are a sum of daily ones, or distinct by the hour;
+//   - meta.notes says where visitors are a sum of daily ones, or distinct by the hour, and where a metric under
+//     event:page is that of the visits that began there;
 //   - imported logs are always included.
 //
 // Errors are JSON objects with one key, error: 400 for a request that cannot be answered, 401 without a token for

@@ -22,7 +22,7 @@ type apiRow struct {
 }
 
 // apiMeta says how to read the numbers. Notes are ours: a sentence for a metric whose meaning depends on
-// the period that was asked for.
+// the period or the dimensions that were asked for.
 type apiMeta struct {
 	ImportsIncluded bool                     `json:"imports_included,omitzero"`
 	MetricWarnings  map[string]metricWarning `json:"metric_warnings,omitempty"`
@@ -119,11 +119,25 @@ func (q *apiQuery) meta(p Period, res storage.Result) apiMeta {
 				break
 			}
 		}
-		if note := visitorsNote(p, q.query.Interval); metric == storage.Visitors && note != "" {
-			m.Notes = map[string]string{metric.String(): note}
+		if note := q.note(p, metric); note != "" {
+			if m.Notes == nil {
+				m.Notes = map[string]string{}
+			}
+			m.Notes[metric.String()] = note
 		}
 	}
 	return m
+}
+
+// note says of what a metric speaks, where that is not plain.
+func (q *apiQuery) note(p Period, m storage.Metric) string {
+	switch {
+	case m == storage.Visitors:
+		return visitorsNote(p, q.query.Interval)
+	case ofEntries(m):
+		return enteredNote(q.query)
+	}
+	return ""
 }
 
 // visitorsNote says what "distinct" means for visitors in a bucket, where it is not plainly within a day.

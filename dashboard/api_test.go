@@ -198,6 +198,7 @@ func TestQueryOrderAndPages(t *testing.T) {
 func TestQueryMeta(t *testing.T) {
 	api := QueryHandler(apiStore(t), apiNow)
 	sum, hourly, bound := mustJSON(t, noteSumOfDays), mustJSON(t, noteByHour), mustJSON(t, upperBound)
+	here, set := mustJSON(t, noteEnteredHere), mustJSON(t, noteEnteredSet)
 	for _, c := range []struct {
 		parts []string
 		want  string
@@ -212,6 +213,19 @@ func TestQueryMeta(t *testing.T) {
 		{[]string{`"date_range":"day"`, `"include":{"total_rows":true}`}, `{"total_rows":1}`},
 		{[]string{`"date_range":["2026-03-28","2026-03-30"]`, `"dimensions":["time:day"]`, `"include":{"time_labels":true}`},
 			`{"time_labels":["2026-03-28","2026-03-29","2026-03-30"]}`},
+		{[]string{`"date_range":"7d"`, `"metrics":["visitors","pageviews","bounce_rate"]`, `"filters":[["is","event:page",["/docs"]]]`},
+			`{"notes":{"bounce_rate":` + here + `,"visitors":` + sum + `}}`},
+		{[]string{`"date_range":"day"`, `"metrics":["views_per_visit","visit_duration"]`, `"dimensions":["event:page"]`},
+			`{"notes":{"views_per_visit":` + here + `,"visit_duration":` + here + `}}`},
+		{[]string{`"date_range":"day"`, `"metrics":["bounce_rate"]`, `"filters":[["contains","event:page",["/docs"]]]`, `"dimensions":["visit:os"]`},
+			`{"notes":{"bounce_rate":` + set + `}}`},
+		{[]string{`"date_range":"day"`, `"metrics":["bounce_rate"]`, `"filters":[["is","event:page",["/","/docs"]]]`}, `{"notes":{"bounce_rate":` + set + `}}`},
+		{[]string{`"date_range":"day"`, `"metrics":["bounce_rate"]`, `"filters":[["is_not","event:page",["/"]]]`, `"dimensions":["event:page"]`},
+			`{"notes":{"bounce_rate":` + here + `}}`},
+		{[]string{`"date_range":"day"`, `"metrics":["bounce_rate"]`, `"filters":[["is","visit:entry_page",["/"]]]`}, `{}`},
+		{[]string{`"date_range":"day"`, `"metrics":["visits","pageviews","events"]`, `"filters":[["is","event:page",["/"]]]`}, `{}`},
+		{[]string{`"date_range":"day"`, `"metrics":["pageviews","bounce_rate"]`, `"filters":[["is","event:page",["/"]],["is","event:hostname",["example.com"]]]`}, `{}`},
+		{[]string{`"date_range":"day"`, `"metrics":["pageviews","bounce_rate"]`, `"filters":[["is","event:page",["/"]]]`, `"dimensions":["event:name"]`}, `{}`},
 		{[]string{`"date_range":["2025-01-05","2025-01-05"]`, `"metrics":["visitors","visits","pageviews"]`, `"filters":[["contains","event:page",["/docs"]]]`},
 			`{"metric_warnings":{"visitors":` + bound + `,"visits":` + bound + `}}`},
 	} {

@@ -278,6 +278,27 @@ func TestWhatIsNotHeldTogether(t *testing.T) {
 	}
 }
 
+// TestPageFilterSaysOfWhichVisits: under a page filter some tiles speak of other visits than the tiles beside them.
+func TestPageFilterSaysOfWhichVisits(t *testing.T) {
+	b, _, _ := shop(t)
+	f := func(query, want string) {
+		t.Helper()
+		page := b.page("/sites/shop.example?period=30d" + query)
+		for _, note := range []string{noteEnteredHere, noteEnteredSet} {
+			if strings.Contains(page, note) != (note == want) {
+				t.Errorf("%q: want the note %q, and no other", query, want)
+			}
+		}
+	}
+	f("", "")
+	f("&f=is,visit:entry_page,/", "")
+	f("&f=is,event:page,/", noteEnteredHere)
+	f("&f=is,event:page,/&panel=sources", noteEnteredHere)
+	f("&f=is,event:page,/,/about", noteEnteredSet)
+	f("&f=contains,event:page,/products", noteEnteredSet)
+	f("&f=is,event:page,/&f=is,visit:exit_page,/", "")
+}
+
 func TestReportOfNothing(t *testing.T) {
 	b := newBoard(t, Options{Open: true})
 	b.site("empty.example")

@@ -45,6 +45,7 @@ type reportPage struct {
 
 	Tiles    []tile
 	TileNote string // in place of tiles
+	Entered  string // says that some tiles speak of other visits than the rest
 	Chart    *chart
 	Groups   []groupView
 	Single   *panelView // the one panel of a full list
@@ -324,6 +325,7 @@ func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Tim
 	} else {
 		total = a.now[0]
 		view.Tiles = tiles(a.now, a.before, view.Unfinished)
+		view.Entered = enteredNote(storage.Query{Filters: st.filters})
 	}
 	if st.panel != "" {
 		p, _ := findPanel(st.panel)

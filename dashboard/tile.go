@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"math"
+	"slices"
 
 	"dachs/storage"
 )
@@ -64,6 +65,42 @@ func tiles(now, before []storage.Value, unfinished bool) []tile {
 		}
 	}
 	return list
+}
+
+const (
+	noteEnteredHere = "Views per visit, bounce rate and visit duration are those of visits that began on this page."
+	noteEnteredSet  = "Views per visit, bounce rate and visit duration are those of visits that began on one of these pages."
+)
+
+// ofEntries tells whether a metric under event:page speaks of the visits that began there, while counts speak
+// of all visits that came by. Without a word about it, the numbers of a page contradict each other.
+func ofEntries(m storage.Metric) bool {
+	return m == storage.ViewsPerVisit || m == storage.BounceRate || m == storage.VisitDuration
+}
+
+// enteredNote says of which visits those metrics are, or nothing where they speak of the same as the counts, or are
+// null: under event names and host names.
+func enteredNote(q storage.Query) string {
+	if slices.Contains(q.GroupBy, storage.Name) || slices.Contains(q.GroupBy, storage.Hostname) {
+		return ""
+	}
+	one := slices.Contains(q.GroupBy, storage.Path)
+	pages := one
+	for _, f := range q.Filters {
+		switch f.Column {
+		case storage.Name, storage.Hostname:
+			return ""
+		case storage.Path:
+			pages, one = true, one || f.Op == storage.Is && len(f.Values) == 1
+		}
+	}
+	switch {
+	case one:
+		return noteEnteredHere
+	case pages:
+		return noteEnteredSet
+	}
+	return ""
 }
 
 // compare tells the change from before to now. Bounds are not compared: the difference of two bounds
