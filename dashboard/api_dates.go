@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"dachs/storage"
@@ -38,6 +40,11 @@ func parseDateRange(raw json.RawMessage) (dateRange, error) {
 
 // period finds the days that the range means at the site. now is in the site's time zone.
 func (d dateRange) period(now time.Time, first storage.Day) (Period, error) {
+	// A custom period has no name here: it is written as its two days.
+	if names := periodNames(); d.name != custom && !slices.Contains(names, d.name) {
+		return Period{}, fmt.Errorf(`date_range: period %q: unknown; known are %s, or two days such as ["2026-01-01", "2026-01-31"]`,
+			d.name, strings.Join(names, ", "))
+	}
 	from, to := d.from, d.to
 	if d.instants {
 		var err error

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dachs/storage"
@@ -226,7 +227,7 @@ func (q *apiQuery) setOrder(orders [][]string) error {
 	}
 	for _, o := range orders {
 		if len(o) != 2 || o[1] != "asc" && o[1] != "desc" {
-			return fmt.Errorf(`order_by: %q: want a metric or dimension and a direction, such as ["visitors", "desc"]`, o)
+			return fmt.Errorf(`order_by: %s: want a metric or dimension and a direction, "asc" or "desc", such as ["visitors", "desc"]`, jsonList(o))
 		}
 		order, err := q.order(o[0])
 		if err != nil {
@@ -237,6 +238,15 @@ func (q *apiQuery) setOrder(orders [][]string) error {
 		q.orderBy = append(q.orderBy, [2]string(o))
 	}
 	return nil
+}
+
+// jsonList writes strings as a request has them, for error messages.
+func jsonList(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = strconv.Quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 func (q *apiQuery) order(key string) (storage.Order, error) {

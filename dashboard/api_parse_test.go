@@ -174,8 +174,9 @@ func TestParseQueryErrors(t *testing.T) {
 		{apiRequest(`"filters":[["is","visit:os",["x"],{"case_sensitive":false}]]`), "modifier case_sensitive: false is not supported"},
 		{apiRequest(`"filters":[["is","visit:os",["x"],7]]`), "modifiers: want an object"},
 		{apiRequest(`"order_by":["visitors","desc"]`), "order_by: want a list, got string"},
+		{apiRequest(`"order_by":[[]]`), "order_by: []: want"},
 		{apiRequest(`"order_by":[["visitors"]]`), `order_by: ["visitors"]: want a metric or dimension and a direction`},
-		{apiRequest(`"order_by":[["visitors","down"]]`), `order_by: ["visitors" "down"]: want`},
+		{apiRequest(`"order_by":[["visitors","down"]]`), `order_by: ["visitors", "down"]: want a metric or dimension and a direction, "asc" or "desc"`},
 		{apiRequest(`"order_by":[["visitors","desc"],["visitors","asc"]]`), "order_by: visitors is listed twice"},
 		{apiRequest(`"order_by":[["visits","desc"]]`), `order_by: "visits" is neither among the metrics nor the dimensions`},
 		{apiRequest(`"order_by":[["visit:os","desc"]]`), `order_by: "visit:os" is neither`},
@@ -232,7 +233,7 @@ func TestResolve(t *testing.T) {
 
 func TestResolveErrors(t *testing.T) {
 	for _, c := range []struct{ zone, dates, dimension, want string }{
-		{"UTC", `"8d"`, "time", `date_range: period "8d": unknown; known are day`},
+		{"UTC", `"8d"`, "time", `date_range: period "8d": unknown; known are day, yesterday, 7d, 28d, 30d, 91d, month, 6mo, 12mo, year, all, or two days such as ["2026-01-01", "2026-01-31"]`},
 		{"UTC", `["2024-01-31","2024-01-01"]`, "time", "date_range: custom period: ends on 2024-01-01, before it begins"},
 		{"UTC", `["2024-01-31","x"]`, "time", `date_range: last day of the period: parse day "x"`},
 		{"UTC", `["2024-01-01","2024-01-01T23:59:59Z"]`, "time", "date_range: last day of the period"},

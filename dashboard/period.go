@@ -64,13 +64,13 @@ func lastMonths(n int) func(today, _ storage.Day) (from, to storage.Day) {
 	}
 }
 
-// periodNames lists what ParsePeriod takes, for error messages.
-func periodNames() string {
-	names := make([]string, 0, len(namedPeriods)+1)
+// periodNames lists the periods that need no days beside their name.
+func periodNames() []string {
+	names := make([]string, 0, len(namedPeriods)+1) // room for custom
 	for _, p := range namedPeriods {
 		names = append(names, p.name)
 	}
-	return strings.Join(append(names, custom), ", ")
+	return names
 }
 
 // ParsePeriod reads a period as the dashboard's addresses and the Stats API name it. now must be in the
@@ -87,7 +87,7 @@ func ParsePeriod(name, from, to string, now time.Time, first storage.Day) (Perio
 			return newPeriod(name, first, last), nil
 		}
 	}
-	return Period{}, fmt.Errorf("period %q: unknown; known are %s", name, periodNames())
+	return Period{}, fmt.Errorf("period %q: unknown; known are %s", name, strings.Join(append(periodNames(), custom), ", "))
 }
 
 func parseCustom(from, to string) (Period, error) {
