@@ -135,13 +135,12 @@ func (s *stepWriter) progress(p importProgress) {
 type logImport struct {
 	store    *storage.DB
 	site     storage.Site
-	zone     *time.Location
 	enricher *tracker.Enricher
 	book     *tracker.Book
 	into     *storage.Import
 	rows     []storage.Row
 	allHosts bool // count hosts that do not belong to the site's domain too
-	seen     storage.Fingerprint
+	seen     logPrint
 	report   importReport
 }
 
@@ -155,10 +154,11 @@ func (a *admin) newLogImport(site storage.Site) (*logImport, error) {
 		return nil, err
 	}
 	return &logImport{
-		store: a.store, site: site, zone: site.Location(), into: into,
+		store: a.store, site: site, into: into,
 		book:     tracker.NewBook(site, importDays, rand.Reader),
 		enricher: enricher,
 		rows:     make([]storage.Row, 0, importBatch),
+		seen:     logPrint{zone: site.Location()},
 		report: importReport{
 			Site: site.Domain, TimeZone: site.TimeZone, Refused: map[string]int64{}, Malformed: map[string]int64{},
 		},
@@ -175,7 +175,7 @@ func (in *logImport) close() {
 func (in *logImport) run(ctx context.Context, log io.Reader, f accesslog.Format, again bool, progress func(importProgress)) (*importReport, error) {
 	lines, err := accesslog.NewReader(log, f)
 	if err != nil {
-		return nil, fmt.Errorf("import log: %w", err)
+		return nil, fmt.Errorf("import log: %w; nothing was counted", err)
 	}
 	for err == nil {
 		if lines.Lines()%progressLines == 0 {
@@ -187,7 +187,7 @@ func (in *logImport) run(ctx context.Context, log io.Reader, f accesslog.Format,
 		err = in.line(lines.Next())
 	}
 	if err != io.EOF {
-		return nil, fmt.Errorf("import log: %w", err)
+		return nil, fmt.Errorf("import log: %w; nothing was counted", err)
 	}
 	return in.finish(lines, again)
 }
@@ -199,10 +199,12 @@ func (in *logImport) line(q accesslog.Request, err error) error {
 	case errors.As(err, &bad):
 		in.refuse(tracker.Malformed)
 		in.report.Malformed[bad.Cause]++
+		in.seen.addUnreadable()
 		return nil
 	case err != nil:
 		return err
 	}
+	in.seen.add(&q)
 	hit, why := in.judge(&q)
 	if why == tracker.Accepted {
 		in.rows, why = in.book.Count(q.Addr, q.UserAgent, hit, q.Time, in.rows)
@@ -264,11 +266,7 @@ func (in *logImport) enrich(q *accesslog.Request, url string) (tracker.Hit, trac
 func (in *logImport) refuse(why tracker.Reason) { in.report.Refused[why.String()]++ }
 
 func (in *logImport) accept(q *accesslog.Request) {
-	day := storage.DayOf(q.Time.In(in.zone))
-	if in.report.PageViews == 0 {
-		in.seen.First, in.seen.Last = day, day
-	}
-	in.seen.First, in.seen.Last = min(in.seen.First, day), max(in.seen.Last, day)
+	in.seen.addDay(storage.DayOf(q.Time.In(in.seen.zone)))
 	in.report.PageViews++
 	in.report.NoAgents = in.report.NoAgents || !q.AgentKnown
 }
@@ -309,12 +307,9 @@ func (in *logImport) finish(lines *accesslog.Reader, again bool) (*importReport,
 	r.First, r.Last = in.seen.First.String(), in.seen.Last.String()
 	r.Overlap = ok && first <= in.seen.Last && last >= in.seen.First
 
-	in.seen.Bytes, in.seen.Lines = r.Bytes, r.Lines
-	sum := lines.Checksum()
-	in.seen.Checksum = uint16(sum>>16) ^ uint16(sum)
-	err = in.into.Commit(in.seen, again)
+	err = in.into.Commit(in.seen.finish(), again)
 	if errors.Is(err, storage.ErrImported) {
-		return nil, fmt.Errorf("import log: this very log was imported into %s before; --again counts it once more", r.Site)
+		return nil, fmt.Errorf("import log: this log was imported into %s before; --again counts it once more", r.Site)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("import log: %w", err)

@@ -312,7 +312,7 @@ func testStoppedImport(t *testing.T, beside bool) {
 	checkFailure(t, r, exitError, "disk on fire; nothing was counted")
 
 	z := zipped(t, text)
-	checkFailure(t, commandWith(t, bytes.NewReader(z[:len(z)-100]), args...), exitError, "unexpected EOF")
+	checkFailure(t, commandWith(t, bytes.NewReader(z[:len(z)-100]), args...), exitError, "the compressed file is cut off; nothing was counted")
 
 	ctx, interrupt := context.WithCancel(t.Context())
 	slow, feed := io.Pipe()

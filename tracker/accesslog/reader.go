@@ -9,8 +9,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/netip"
 	"strings"
@@ -75,6 +75,9 @@ type Request struct {
 	OptedOut    bool   // Sec-GPC: 1 or DNT: 1
 }
 
+// ErrCutOff says that a compressed log ends before its end, as a copy does that was interrupted.
+var ErrCutOff = errors.New("the compressed file is cut off")
+
 // LineError says why a line could not be read. It holds nothing of the line. The Reader can go on after it.
 type LineError struct {
 	Line  int64  // from 1
@@ -105,50 +108,54 @@ const (
 type Reader struct {
 	format    Format
 	lines     *bufio.Reader
+	zipped    bool
 	count     int64
-	sum       tally
+	bytes     tally
 	sawAgents bool
 	caddy     caddyParser
 }
 
 // NewReader reads the log in r, compressed with gzip (any number of members) or not. It reads the first bytes
-// to tell; an error is that of r, or of a gzip header that is damaged.
+// to tell; an error is that of r, or of a gzip header that is damaged, and ErrCutOff if that is incomplete.
 func NewReader(r io.Reader, f Format) (*Reader, error) {
 	lr := &Reader{format: f}
-	plain, err := decompress(r)
+	plain, err := lr.decompress(r)
 	if err != nil {
-		return nil, err
+		return nil, lr.explain(err)
 	}
-	lr.lines = bufio.NewReaderSize(io.TeeReader(plain, &lr.sum), MaxLine)
+	lr.lines = bufio.NewReaderSize(io.TeeReader(plain, &lr.bytes), MaxLine)
 	if bom, _ := lr.lines.Peek(3); string(bom) == "\xef\xbb\xbf" {
 		lr.lines.Discard(len(bom))
 	}
 	return lr, nil
 }
 
-func decompress(r io.Reader) (io.Reader, error) {
-	b := bufio.NewReader(r)
+func (r *Reader) decompress(log io.Reader) (io.Reader, error) {
+	b := bufio.NewReader(log)
 	if magic, _ := b.Peek(2); string(magic) != "\x1f\x8b" {
 		return b, nil
 	}
-	z, err := gzip.NewReader(b)
-	if err != nil {
-		return nil, fmt.Errorf("read gzip header: %w", err)
+	r.zipped = true
+	return gzip.NewReader(b)
+}
+
+// explain says of an error of the source what it means for the log.
+func (r *Reader) explain(err error) error {
+	// Of a header that is incomplete after its first two bytes gzip says no more than EOF.
+	if r.zipped && (errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF) {
+		return fmt.Errorf("read log: %w", ErrCutOff)
 	}
-	return z, nil
+	return fmt.Errorf("read log: %w", err)
 }
 
 // Lines returns the number of lines read so far, unreadable ones included.
 func (r *Reader) Lines() int64 { return r.count }
 
 // Bytes returns the number of bytes read so far, after decompression; the Reader reads ahead by up to MaxLine.
-func (r *Reader) Bytes() int64 { return r.sum.bytes }
-
-// Checksum returns a CRC-32 of those bytes.
-func (r *Reader) Checksum() uint32 { return r.sum.crc }
+func (r *Reader) Bytes() int64 { return int64(r.bytes) }
 
 // Next returns the next line. A *LineError speaks of this line only; io.EOF ends the log; any other error is
-// that of the underlying reader, and final: the log is not complete.
+// ErrCutOff or that of the underlying reader, and final: the log is not complete.
 func (r *Reader) Next() (Request, error) {
 	line, why, err := r.line()
 	if err != nil {
@@ -174,7 +181,7 @@ func (r *Reader) line() ([]byte, cause, error) {
 	case err == io.EOF && len(line) == 0:
 		return nil, causeNone, io.EOF
 	case err != nil && err != io.EOF:
-		return nil, causeNone, fmt.Errorf("read log: %w", err)
+		return nil, causeNone, r.explain(err)
 	}
 	line = bytes.TrimRight(line, "\r\n")
 	switch {
@@ -195,7 +202,7 @@ func (r *Reader) skipLine() error {
 			return nil
 		case bufio.ErrBufferFull:
 		default:
-			return fmt.Errorf("read log: %w", err)
+			return r.explain(err)
 		}
 	}
 }
@@ -274,14 +281,10 @@ func text(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\ufffd")
 }
 
-// tally adds up what passes through it.
-type tally struct {
-	bytes int64
-	crc   uint32
-}
+// tally counts the bytes that pass through it.
+type tally int64
 
 func (t *tally) Write(p []byte) (int, error) {
-	t.bytes += int64(len(p))
-	t.crc = crc32.Update(t.crc, crc32.IEEETable, p)
+	*t += tally(len(p))
 	return len(p), nil
 }
