@@ -100,7 +100,9 @@ func TestEngagementIsReported(t *testing.T) {
 		t.Helper()
 		h := pageView(path)
 		h.Kind, h.Name, h.Engaged, h.Scroll = visit.Engagement, engagementName, engaged, scroll
-		c.count(visitor, h, storage.PageViewName)
+		if sums := c.count(visitor, h, storage.PageViewName); sums[storage.Engaged] == 0 || sums[storage.Count] != 0 {
+			t.Errorf("an engagement of %s raises %v of the page view", path, sums)
+		}
 		if h.Name != engagementName {
 			t.Error("the hit of the caller is changed")
 		}

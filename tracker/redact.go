@@ -178,7 +178,7 @@ func redactIDs(s string) string {
 // cases, and not words that are written together, where a capital letter is followed by a small one each time,
 // as in Top10ThingsToSeeInRome. Of random runs of minID one in hundreds looks like that.
 func isOpaque(run string) bool {
-	var digit, small, capital, capitals bool
+	var digit, small, capitals bool // capitals: one that no small letter follows
 	for i := range len(run) {
 		switch c := run[i]; {
 		case isDigit(c):
@@ -186,11 +186,10 @@ func isOpaque(run string) bool {
 		case c >= 'a':
 			small = true
 		default:
-			capital = true
 			capitals = capitals || i+1 == len(run) || run[i+1] < 'a'
 		}
 	}
-	return digit && small && capital && capitals
+	return digit && small && capitals
 }
 
 // replaceRuns calls replace for each longest run of bytes that are in a class. The digits of an escape belong to
