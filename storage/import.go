@@ -18,7 +18,7 @@ const (
 // Fingerprint tells inputs of BeginImport apart. Whoever makes one leaves out what is about a visitor (address, user
 // agent, seconds): two inputs that differ only there have the same fingerprint, and the store does not tell them apart.
 type Fingerprint struct {
-	Bytes, Lines int64
+	Bytes, Lines int64  // sizes, of whatever is compared
 	First, Last  Day    // earliest and latest hit
 	Checksum     uint16 // deliberately too short to test guesses of a line against it
 }
