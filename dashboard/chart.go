@@ -39,8 +39,10 @@ type chart struct {
 	Area    string // path under the line of visitors
 	Line    string // path of visitors
 	Views   string // path of page views
-	Rest    string // the last stretch of visitors, if the last bucket is not over
 	Bounds  bool
+
+	// The last stretches of both, if the last bucket is not over.
+	LineRest, ViewsRest string
 }
 
 type gridLine struct {
@@ -192,21 +194,19 @@ func (c *chart) layOut() {
 	c.drawLines(visitors, views)
 }
 
-// drawLines makes the paths. The stretch that leads to an unfinished bucket is a path of its own: it is
-// drawn differently, since it falls for no other reason than that the day is not over.
+// drawLines makes the paths. The stretches that lead to an unfinished bucket are paths of their own: they are
+// drawn differently, since they fall for no other reason than that the day is not over.
 func (c *chart) drawLines(visitors, views []point) {
 	if len(visitors) == 0 {
 		return
 	}
 	c.Area = linePath(visitors) + fmt.Sprintf("L%s %dL%s %dZ",
 		pixels(visitors[len(visitors)-1].x), chartHeight, pixels(visitors[0].x), chartHeight)
-	c.Views = linePath(views)
-	last := len(visitors) - 1
-	if last > 0 && c.Buckets[last].Partial {
-		c.Line, c.Rest = linePath(visitors[:last]), linePath(visitors[last-1:])
-		return
+	if last := len(visitors) - 1; last > 0 && c.Buckets[last].Partial {
+		c.LineRest, c.ViewsRest = linePath(visitors[last-1:]), linePath(views[last-1:])
+		visitors, views = visitors[:last], views[:last]
 	}
-	c.Line = linePath(visitors)
+	c.Line, c.Views = linePath(visitors), linePath(views)
 }
 
 // summary says in one sentence what the drawing shows.

@@ -99,6 +99,22 @@ func TestChartEndsNow(t *testing.T) {
 	}
 }
 
+// TestUnfinishedStretchIsApart: both lines end before a bucket that is not over, and are led on to it.
+func TestUnfinishedStretchIsApart(t *testing.T) {
+	today := storage.DateDay(2026, 11, 23)
+	now := time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)
+	c := newChart(state{period: newPeriod(custom, today-2, today)}, answer{}, now)
+	for _, path := range [][2]string{{c.Line, c.LineRest}, {c.Views, c.ViewsRest}} {
+		if path != [2]string{"M5 200L15 200", "M15 200L25 200"} {
+			t.Errorf("up to the last whole day %q, then %q", path[0], path[1])
+		}
+	}
+	c = newChart(state{period: newPeriod(custom, today-3, today-1)}, answer{}, now)
+	if c.LineRest != "" || c.ViewsRest != "" || c.Line != "M5 200L15 200L25 200" || c.Views != c.Line {
+		t.Errorf("whole days are drawn as unfinished: %q, %q", c.LineRest, c.ViewsRest)
+	}
+}
+
 // TestBucketLinks: the months at the ends of a period lead to the days of it that they hold.
 func TestBucketLinks(t *testing.T) {
 	st := state{domain: "shop.example", period: newPeriod(custom, storage.DateDay(2026, 1, 10), storage.DateDay(2026, 5, 20))}
