@@ -32,7 +32,8 @@ var operators = []struct {
 	{storage.Contains, "contains", "contains"},
 }
 
-// fields are the dimensions that the filter form offers, with the words that the page uses for them.
+// fields are the dimensions that can be filtered by, in the order of the filter form, with the words that the page
+// uses for them.
 var fields = []struct {
 	column storage.Column
 	label  string

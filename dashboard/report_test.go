@@ -337,6 +337,13 @@ func TestSitesCountToday(t *testing.T) {
 
 func TestFilterForm(t *testing.T) {
 	b, _, _ := shop(t)
+	page := b.page("/sites/shop.example?f=is,visit:screen,xl")
+	if !strings.Contains(page, `<option value="visit:device">`) || strings.Contains(page, `<option value="visit:screen">`) {
+		t.Error("the form does not offer what is collected, and that alone")
+	}
+	if !strings.Contains(page, `<span>Screen is <b>`) {
+		t.Error("a filter over the screen class is not shown")
+	}
 	f := func(column, op, value, want string) {
 		t.Helper()
 		q := url.Values{"period": {"7d"}, "f": {"is,visit:source,Google"}, "column": {column}, "op": {op}, "value": {value}}
@@ -387,7 +394,12 @@ func TestComparison(t *testing.T) {
 	}
 	f(exact(110), exact(100), false, false, change{"▲", "10%", "good", "more than before"})
 	f(exact(50), exact(100), false, false, change{"▼", "50%", "bad", "less than before"})
-	f(exact(100.2), exact(100), false, false, change{"=", "same", "even", "as before"})
+	f(exact(100), exact(100), false, false, change{"=", "same", "even", "as before"})
+	f(exact(100.2), exact(100), false, false, change{"▲", "< 1%", "even", "more than before"})
+	f(exact(99.1), exact(100), false, false, change{"▼", "< 1%", "even", "less than before"})
+	f(exact(101), exact(100), false, false, change{"▲", "1%", "good", "more than before"})
+	f(exact(98.6), exact(100), false, false, change{"▼", "1%", "bad", "less than before"})
+	f(exact(50.9), exact(50), true, true, change{"▲", "< 1 point", "even", "more than before"})
 	f(exact(60), exact(50), true, true, change{"▲", "10 points", "bad", "more than before, which is worse"})
 	f(exact(49), exact(50), true, true, change{"▼", "1 point", "good", "less than before, which is better"})
 	f(exact(5), exact(0), false, false, change{})

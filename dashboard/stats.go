@@ -271,6 +271,9 @@ func (s *Server) reportFrame(r *http.Request, site storage.Site, st state, now t
 		view.Periods = append(view.Periods, periodLink{p.label, st.withPeriod(p.name).link(), p.name == st.period.Name})
 	}
 	for _, f := range fields {
+		if f.column == storage.Screen {
+			continue // no screen class is collected, so there is no value to type; addresses and the API may name it
+		}
 		view.Filter.Fields = append(view.Filter.Fields, option{f.column.String(), f.label})
 	}
 	for _, o := range operators {

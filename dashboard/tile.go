@@ -113,14 +113,17 @@ func compare(now, before storage.Value, worse, points bool) change {
 	if !points {
 		by, unit = by/before.Number*100, "%"
 	}
-	by = math.Round(by)
-	text := thousands(math.Abs(by)) + unit
-	if points && math.Abs(by) == 1 {
+	size := math.Abs(by)
+	text := thousands(size) + unit
+	switch {
+	case size == 0:
+		return change{Arrow: "=", Text: "same", Class: "even", Words: "as before"}
+	case size < 1:
+		return slight(by, points)
+	case points && math.Round(size) == 1:
 		text = "1 point"
 	}
 	switch {
-	case by == 0:
-		return change{Arrow: "=", Text: "same", Class: "even", Words: "as before"}
 	case by > 0 && worse:
 		return change{"▲", text, "bad", "more than before, which is worse"}
 	case by > 0:
@@ -129,6 +132,18 @@ func compare(now, before storage.Value, worse, points bool) change {
 		return change{"▼", text, "good", "less than before, which is better"}
 	}
 	return change{"▼", text, "bad", "less than before"}
+}
+
+// slight tells a change of less than a percent or a point: too little to be called good or bad.
+func slight(by float64, points bool) change {
+	c := change{Arrow: "▲", Text: "< 1%", Class: "even", Words: "more than before"}
+	if by < 0 {
+		c.Arrow, c.Words = "▼", "less than before"
+	}
+	if points {
+		c.Text = "< 1 point"
+	}
+	return c
 }
 
 // withoutVerdict tells the change and does not call it good or bad.
