@@ -43,23 +43,23 @@ func TestKeysEndAtMidnightWithoutHits(t *testing.T) {
 		}
 		defer tr.Close()
 		tab := tr.open(t, site)
+		known := func() (visitors, days int) {
+			l := tr.live(site)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return tab.Visitors(), len(l.book.days)
+		}
 		now := time.Now().In(site.Location())
 		midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, now.Location())
 		time.Sleep(midnight.Sub(now) - time.Second)
 		synctest.Wait()
-		if tab.Visitors() != 1 {
-			t.Error("the visitors are forgotten before midnight")
+		if visitors, days := known(); visitors != 1 || days != 1 {
+			t.Errorf("before midnight %d visitors and %d days are known, want 1 and 1", visitors, days)
 		}
 		time.Sleep(time.Second + expireEvery)
 		synctest.Wait()
-		if tab.Visitors() != 0 {
-			t.Errorf("%d visitors are known %v after midnight", tab.Visitors(), expireEvery)
-		}
-		l := tr.live(site)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if len(l.book.days) != 0 {
-			t.Error("the day is still there")
+		if visitors, days := known(); visitors != 0 || days != 0 {
+			t.Errorf("%d visitors and %d days are known %v after midnight", visitors, days, expireEvery)
 		}
 	})
 }
@@ -139,7 +139,9 @@ func TestRevertAfterMidnight(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := tr.live(site)
+	l.mu.Lock()
 	l.book.expire(tr.now().Add(48 * time.Hour))
+	l.mu.Unlock()
 	b.Revert()
 }
 
