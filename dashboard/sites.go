@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"html"
 	"net/http"
-	"strings"
-	"time"
 
 	"dachs/storage"
 )
@@ -90,12 +88,8 @@ func (s *Server) cleanSite(domain, zone string) (cleanDomain, cleanZone string, 
 	if err != nil {
 		return "", "", err
 	}
-	cleanZone = strings.TrimSpace(zone)
-	// LoadLocation takes "Local" for the zone of this machine, which says nothing on another one.
-	if _, err := time.LoadLocation(cleanZone); err != nil || cleanZone == "Local" {
-		return "", "", fmt.Errorf("time zone %q is unknown: choose one from the list, such as Europe/Berlin", zone)
-	}
-	return cleanDomain, cleanZone, nil
+	cleanZone, err = storage.CleanZone(zone)
+	return cleanDomain, cleanZone, err
 }
 
 // tagPage is the view of tag.gohtml.

@@ -109,17 +109,30 @@ func CleanDomain(domain string) (string, error) {
 	return d, nil
 }
 
-// AddSite creates a site. zone is an IANA name; empty means UTC. Errors wrap ErrExists, or say what is wrong
-// with the domain or the zone.
+// CleanZone checks the name of a time zone as people write it; empty means UTC. It returns an error that says
+// what is wrong with it.
+func CleanZone(zone string) (string, error) {
+	zone = cmp.Or(strings.TrimSpace(zone), "UTC")
+	// LoadLocation takes "Local" for the zone of this machine, which says nothing on another one.
+	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		return "", fmt.Errorf("time zone %q: unknown; want a name such as Europe/Berlin", zone)
+	}
+	return zone, nil
+}
+
+// AddSite creates a site, of a domain and a time zone as CleanDomain and CleanZone take them. Errors are theirs, wrap
+// ErrExists, or are of the store.
 func (db *DB) AddSite(domain, zone string) (Site, error) {
 	domain, err := CleanDomain(domain)
 	if err != nil {
 		return Site{}, err
 	}
-	zone = cmp.Or(strings.TrimSpace(zone), "UTC")
+	if zone, err = CleanZone(zone); err != nil {
+		return Site{}, err
+	}
 	loc, err := time.LoadLocation(zone)
-	if err != nil || zone == "Local" {
-		return Site{}, fmt.Errorf("time zone %q: unknown; want a name such as Europe/Berlin", zone)
+	if err != nil {
+		return Site{}, err
 	}
 	db.records.Lock()
 	defer db.records.Unlock()

@@ -105,14 +105,13 @@ func (a *admin) addSite(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	// AddSite checks this too, but its error does not tell a caller's mistake from a failing store.
-	if in.TimeZone != "" {
-		if _, err := time.LoadLocation(in.TimeZone); err != nil || in.TimeZone == "Local" {
-			refuse(w, http.StatusBadRequest, usagef("time zone %q: unknown; want a name such as Europe/Berlin", in.TimeZone))
-			return
-		}
+	// AddSite checks this too, but its errors do not tell a caller's mistake from a failing store.
+	zone, err := storage.CleanZone(in.TimeZone)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
 	}
-	site, err := a.store.AddSite(domain, in.TimeZone)
+	site, err := a.store.AddSite(domain, zone)
 	if errors.Is(err, storage.ErrExists) {
 		refuse(w, http.StatusConflict, fmt.Errorf("%s exists already: see `dachs site list`", domain))
 		return
