@@ -196,6 +196,7 @@ var reasonTexts = map[tracker.Reason]string{
 	tracker.Asset:       "parts of pages, downloads, feeds",
 	tracker.Method:      "not GET",
 	tracker.Status:      "errors and redirects",
+	tracker.Overloaded:  "more visitors and pages in one day than fit into memory; split the log",
 	tracker.OutOfOrder:  "of a day that was closed before; import the oldest lines first",
 }
 
