@@ -46,6 +46,7 @@ type commands struct {
 	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens of the Stats API."`
 	Query       queryCmd       `cmd:"" help:"Ask for numbers."`
 	Import      importCmd      `cmd:"" help:"Count what happened before."`
+	Bench       benchCmd       `cmd:"" help:"Measure this machine with made-up data."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
