@@ -22,7 +22,8 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(3).
 		WithNumCompactors(2).
-		WithBlockCacheSize(16 << 20).
+		// Tables are not compressed and lie in memory maps: a cache would copy what the system caches already.
+		WithBlockCacheSize(0).
 		// All values stay in the tree: nothing is left behind in value logs when runs are replaced.
 		WithValueThreshold(1 << 20).
 		WithValueLogFileSize(16 << 20).
