@@ -168,6 +168,7 @@ func decodeColumn(src []byte, rows int, codes []uint16) (dict []string, _ []uint
 		return nil, nil, err
 	}
 	codes = slices.Grow(codes[:0], rows)[:rows]
+	most := uint16(0)
 	switch {
 	case n <= 1:
 		clear(codes)
@@ -177,16 +178,19 @@ func decodeColumn(src []byte, rows int, codes []uint16) (dict []string, _ []uint
 		}
 		for i, c := range src {
 			codes[i] = uint16(c)
+			most = max(most, uint16(c))
 		}
 	default:
 		if len(src) != 2*rows {
 			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
 		}
 		for i := range codes {
-			codes[i] = binary.LittleEndian.Uint16(src[2*i:])
+			c := binary.LittleEndian.Uint16(src[2*i:])
+			codes[i] = c
+			most = max(most, c)
 		}
 	}
-	if most := slices.Max(codes); int(most) >= len(dict) {
+	if int(most) >= len(dict) {
 		return nil, nil, corruptf("code %d in a dictionary of %d", most, len(dict))
 	}
 	return dict, codes, nil
