@@ -1,6 +1,9 @@
 package storage
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Table names one cube of counts. A table is a schema, the engine is one.
 type Table uint8
@@ -106,17 +109,22 @@ type schema struct {
 	measures int
 }
 
-// attributeColumns close both tables: where a visit came from, and what is known of its visitor.
+// attributeColumns are in both tables: where a visit came from, and what is known of its visitor.
+//
+// The order of columns is the order in which runs are sorted. What is filtered by most comes first, so that few blocks
+// hold what a filter wants; then values that repeat, and last those that differ from row to row. Of 15 orders that
+// were tried on a million page views of dachs bench this one takes the fewest bytes, 9.2 a page view; with hour, entry
+// and previous page in front of the attributes it was 11.0.
 var attributeColumns = []Column{
-	Channel, Source, Referrer, UTMSource, UTMMedium, UTMCampaign, UTMTerm, UTMContent,
-	Device, OS, Browser, OSVersion, BrowserVersion, Screen, Country, Language, Region, City,
+	Channel, Source, UTMMedium, UTMSource, Device, OS, Browser, OSVersion, BrowserVersion, Language,
+	Country, Region, City, Screen, Referrer, UTMCampaign, UTMTerm, UTMContent,
 }
 
 var (
-	hitsSchema = &schema{Hits, "hits",
-		append([]Column{Kind, Name, Path, Previous, Entry, Hostname, Hour, Props, Currency}, attributeColumns...), int(hitMeasures)}
-	visitsSchema = &schema{Visits, "visits",
-		append([]Column{Entry, Exit, Hostname, Hour}, attributeColumns...), int(visitMeasures)}
+	hitsSchema = &schema{Hits, "hits", slices.Concat(
+		[]Column{Kind, Name, Path, Hostname, Props, Currency}, attributeColumns, []Column{Hour, Entry, Previous}), int(hitMeasures)}
+	visitsSchema = &schema{Visits, "visits", slices.Concat(
+		[]Column{Entry, Hostname}, attributeColumns, []Column{Hour, Exit}), int(visitMeasures)}
 )
 
 // schemas lists every table once, for loops over all of them.
