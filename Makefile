@@ -18,8 +18,11 @@ run:
 test: deps check-fmt lint generated race-tests
 	@echo "== all passed"
 
+# VIEWS is how many page views the store is filled with.
+VIEWS ?= 10000000
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./cmd/dachs bench --views $(VIEWS)
 
 fmt:
 	gofmt -w $$(find . -name '*.go' -not -path './.git/*')
