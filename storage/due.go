@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // merges knows which partitions may have runs to merge. Partitions that are one closed run are not in it: with many
@@ -22,24 +24,28 @@ func (m *merges) load(db *DB) error {
 	m.wake = make(chan struct{}, 1)
 	m.added = make(map[partition]int)
 	m.due = make(map[partition]bool)
-	keys, err := db.keys([]byte{prefixHeader}, 0)
+	var last partition
+	err := db.view(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixHeader}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			ref, err := parseHeaderKey(it.Item().Key())
+			if err != nil {
+				return fmt.Errorf("key %x: %w", it.Item().Key(), err)
+			}
+			p := ref.partition()
+			if p.table != p.table.base() {
+				continue
+			}
+			if ref.level != closedLevel || p == last {
+				m.due[p] = true
+			}
+			last = p
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("read run headers: %w", err)
-	}
-	var last partition
-	for i, k := range keys {
-		ref, err := parseHeaderKey(k)
-		if err != nil {
-			return fmt.Errorf("read run headers: key %x: %w", k, err)
-		}
-		p := ref.partition()
-		if p.table != p.table.base() {
-			continue
-		}
-		if ref.level != closedLevel || i > 0 && p == last {
-			m.due[p] = true
-		}
-		last = p
 	}
 	m.signal()
 	return nil

@@ -66,7 +66,11 @@ func (im *Import) Append(rows ...Row) error {
 // flush writes what was gathered as runs that do not count yet.
 func (im *Import) flush() error {
 	for _, p := range im.sums.sorted() {
-		if err := im.writePartition(p, im.sums.parts[p]); err != nil {
+		err := im.writePartition(p, im.sums.parts[p])
+		if errors.Is(err, errStopped) {
+			err = ErrClosed
+		}
+		if err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 	}

@@ -104,6 +104,9 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 	}
 	over := db.isOver(p)
 	chosen, err := db.chooseRuns(refs, over)
+	if err != nil && !db.alive(p.site) {
+		return false, nil // the site went away meanwhile
+	}
 	if err != nil {
 		return false, err
 	}

@@ -1,8 +1,10 @@
 package storage
 
 import (
-	"encoding/binary"
+	"cmp"
+	"maps"
 	"slices"
+	"strings"
 )
 
 // When a day is over, its runs become one, and beside it a rollup is written: the same sums by one dimension at a
@@ -53,59 +55,73 @@ func (r runRef) rollup() runRef {
 	return r
 }
 
-// roller makes the rollup of a run whose rows it is shown in order.
+// maxRolled bounds the memory of a roller, and what a rollup is worth: a day with more different values than this, as
+// after a flood of made-up paths, has none, and is read as a whole.
+const maxRolled = 1 << 18
+
+// roller makes the rollup of a run whose rows it is shown.
 type roller struct {
 	s      *schema
 	rolled []Column
-	rows   map[string]*Row
-	key    []byte
+	sums   map[rolledKey]*[maxMeasures]int64 // nil once there are too many
 }
 
+// rolledKey is a tuple of a rollup.
+type rolledKey struct{ of, kind, value string }
+
 func newRoller(t Table) *roller {
+	r := &roller{visitRollupSchema, rolledVisits, make(map[rolledKey]*[maxMeasures]int64)}
 	if t == Hits {
-		return &roller{hitRollupSchema, rolledHits, make(map[string]*Row), nil}
+		r.s, r.rolled = hitRollupSchema, rolledHits
 	}
-	return &roller{visitRollupSchema, rolledVisits, make(map[string]*Row), nil}
+	return r
 }
 
 func (r *roller) add(dims *[columns]string, sums *[maxMeasures]int64) {
-	r.addTo(rollupTotal, dims[Kind], "", sums)
+	r.addTo(rolledKey{rollupTotal, dims[Kind], ""}, sums)
 	for _, c := range r.rolled {
-		r.addTo(rollupName(c), dims[Kind], dims[c], sums)
+		r.addTo(rolledKey{rollupName(c), dims[Kind], dims[c]}, sums)
 	}
 }
 
-func (r *roller) addTo(of, kind, value string, sums *[maxMeasures]int64) {
-	r.key = binary.AppendUvarint(r.key[:0], uint64(len(of)))
-	r.key = append(r.key, of...)
-	r.key = binary.AppendUvarint(r.key, uint64(len(kind)))
-	r.key = append(append(r.key, kind...), value...)
-	row := r.rows[string(r.key)]
+func (r *roller) addTo(key rolledKey, sums *[maxMeasures]int64) {
+	if r.sums == nil {
+		return
+	}
+	row := r.sums[key]
 	if row == nil {
-		row = &Row{}
-		row.Dims[RollupOf], row.Dims[Kind], row.Dims[RollupValue] = of, kind, value
-		r.rows[string(r.key)] = row
+		if len(r.sums) == maxRolled {
+			r.sums = nil
+			return
+		}
+		row = new([maxMeasures]int64)
+		key.value = strings.Clone(key.value) // would keep the dictionary of a whole block
+		r.sums[key] = row
 	}
 	for m := range r.s.measures {
-		row.Sums[m] += sums[m]
+		row[m] += sums[m]
 	}
 }
 
-// write writes what was added to a run of its own.
+// write writes what was added to a run of its own, nil if there were too many values.
 func (r *roller) write(db *DB, ref runRef) (*runWriter, header, error) {
-	rows := make([]*Row, 0, len(r.rows))
-	for _, row := range r.rows {
-		if row.Sums != [maxMeasures]int64{} {
-			rows = append(rows, row)
-		}
+	if r.sums == nil {
+		return nil, header{}, nil
 	}
-	sortRows(r.s, rows)
 	w, err := db.newRunWriter(ref)
 	if err != nil {
 		return nil, header{}, err
 	}
-	for _, row := range rows {
-		if err := w.add(&row.Dims, &row.Sums); err != nil {
+	keys := slices.SortedFunc(maps.Keys(r.sums), func(a, b rolledKey) int {
+		return cmp.Or(cmp.Compare(a.of, b.of), cmp.Compare(a.kind, b.kind), cmp.Compare(a.value, b.value))
+	})
+	var dims [columns]string
+	for _, k := range keys {
+		if *r.sums[k] == [maxMeasures]int64{} {
+			continue
+		}
+		dims[RollupOf], dims[Kind], dims[RollupValue] = k.of, k.kind, k.value
+		if err := w.add(&dims, r.sums[k]); err != nil {
 			return w, header{}, err
 		}
 	}

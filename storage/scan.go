@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -168,6 +169,9 @@ func (d *dayRuns) findRollup(c *codec, txn *badger.Txn) error {
 		return nil
 	}
 	item, err := txn.Get(d.runs[0].ref.rollup().headerKey())
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil // its sums are all zero, or there were too many: the run itself answers
+	}
 	if err != nil {
 		return d.runs[0].wrap(fmt.Errorf("rollup: %w", err))
 	}

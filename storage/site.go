@@ -177,10 +177,11 @@ func (db *DB) RemoveSite(domain string) error {
 		return fmt.Errorf("remove site %s: %w", domain, err)
 	}
 	db.sites.Store(newSiteIndex(slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })))
-	if err := errors.Join(
-		db.Append(), // the commit that was under way when the site vanished is behind us now
-		db.deleteSiteKeys(s.ID),
-	); err != nil {
+	err = db.Append() // once this is done, the commit that was under way when the site vanished is too
+	if err == nil {
+		err = db.deleteSiteKeys(s.ID)
+	}
+	if err != nil {
 		return fmt.Errorf("remove site %s: it is gone, but not all of its data yet; the next start deletes the rest: %w", domain, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"math"
 	"strings"
 )
@@ -315,13 +316,7 @@ func HourName(hour int) string { return string([]byte{'0' + byte(hour/10), '0' +
 func filterText(filters []Filter) string {
 	var b strings.Builder
 	for _, f := range filters {
-		b.WriteByte(byte(f.Column))
-		b.WriteByte(byte(f.Op))
-		for _, value := range f.Values {
-			b.WriteString(value)
-			b.WriteByte(0)
-		}
-		b.WriteByte(1)
+		fmt.Fprintf(&b, "%d %d %q\n", f.Column, f.Op, f.Values)
 	}
 	return b.String()
 }

@@ -230,14 +230,17 @@ func (db *DB) fail(batches []*Batch, err error) {
 // commit stores the rows of all batches in one transaction, a run for each partition, and returns how many
 // batches are stored: all of them if there is no error.
 func (db *DB) commit(batches []*Batch) (stored int, err error) {
-	if err := db.space.check(); err != nil {
-		return 0, err
-	}
 	sums := newSummer()
 	for _, b := range batches {
 		for i := range b.Rows {
 			sums.add(&b.Rows[i])
 		}
+	}
+	if len(sums.parts) == 0 {
+		return len(batches), nil // a barrier
+	}
+	if err := db.space.check(); err != nil {
+		return 0, err
 	}
 	refs := make([]runRef, 0, len(sums.parts))
 	err = db.update(func(txn *badger.Txn) error {
