@@ -143,11 +143,12 @@ func (db *DB) chooseRuns(refs []runRef, over bool) ([]runRef, error) {
 	if len(refs) == 0 || len(refs) == 1 && refs[0].level == closedLevel {
 		return nil, nil
 	}
-	return db.fitting(refs)
+	return db.fitting(refs, maxMergeRows)
 }
 
-// fitting returns as many of the runs as a merge can hold a block of, two at least.
-func (db *DB) fitting(refs []runRef) ([]runRef, error) {
+// fitting returns as many of the runs as a merge may hold a block of without exceeding maxRows rows; two at least, or
+// a day would never be done.
+func (db *DB) fitting(refs []runRef, maxRows int) ([]runRef, error) {
 	held, n := 0, 0
 	err := db.view(func(txn *badger.Txn) error {
 		for n < min(len(refs), maxMergeRuns) {
@@ -159,7 +160,7 @@ func (db *DB) fitting(refs []runRef) ([]runRef, error) {
 			if err != nil {
 				return err
 			}
-			if held += slices.Max(r.head.blockRows); n >= 2 && held > maxMergeRows {
+			if held += slices.Max(r.head.blockRows); n >= 2 && held > maxRows {
 				return nil
 			}
 			n++

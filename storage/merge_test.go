@@ -139,3 +139,32 @@ func TestRowsThatCancelOutVanish(t *testing.T) {
 		t.Errorf("rows of nothing: %v", table(res))
 	}
 }
+
+// TestMergesHoldABoundedNumberOfRows chooses among runs of ten rows each.
+func TestMergesHoldABoundedNumberOfRows(t *testing.T) {
+	now := Day(20000).Date() // the day goes on, and three runs are too few to merge
+	db, err := Open(t.TempDir(), Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	site := mustSite(t, db, "example.com")
+	for run := range 3 {
+		var rows []Row
+		for i := range 10 {
+			rows = append(rows, pageView(site.ID, 20000, fmt.Sprintf("/%d/%d", run, i), "DE")...)
+		}
+		if err := db.Append(rows...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refs, err := db.partitionRuns(partition{site.ID, Hits, 20000})
+	if err != nil || len(refs) != 3 {
+		t.Fatalf("%d runs, %v", len(refs), err)
+	}
+	for maxRows, want := range map[int]int{5: 2, 20: 2, 29: 2, 30: 3} {
+		if got, err := db.fitting(refs, maxRows); err != nil || len(got) != want {
+			t.Errorf("at most %d rows: %d runs, %v; want %d", maxRows, len(got), err, want)
+		}
+	}
+}

@@ -133,7 +133,7 @@ func (r *roller) write(db *DB, ref runRef) (*runWriter, header, error) {
 // other columns, two dimensions, or a dimension that is not rolled up.
 func (j *job) rolledBy(t Table) (of string, ok bool) {
 	cols := j.groupColumns(t)
-	if len(cols) > 1 || t == Hits && j.plan.set {
+	if len(cols) > 1 {
 		return "", false
 	}
 	for _, f := range j.q.Filters {
@@ -145,10 +145,7 @@ func (j *job) rolledBy(t Table) (of string, ok bool) {
 	if t == Hits {
 		rolled = rolledHits
 	}
-	switch {
-	case len(cols) == 0 && t == Visits && j.plan.pageOnly:
-		return "", false // the page is filtered by
-	case len(cols) == 0:
+	if len(cols) == 0 {
 		return rollupTotal, true
 	}
 	return rollupName(cols[0]), slices.Contains(rolled, cols[0])

@@ -155,7 +155,9 @@ func (v *view) slot(sel []uint32, cols []Column) error {
 	}
 	combinations := 1
 	for _, c := range cols {
-		combinations = min(combinations*len(v.dicts[c]), maxDense+1)
+		if combinations *= len(v.dicts[c]); combinations > maxDense {
+			break // the product of one more could overflow
+		}
 	}
 	if combinations <= maxDense {
 		v.slotDense(sel, cols, combinations)

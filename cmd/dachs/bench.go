@@ -191,8 +191,8 @@ func timePage(ctx context.Context, h http.Handler, path string) (time.Duration, 
 	return took[len(took)/2], nil
 }
 
-// dirSize returns the bytes that the files of a directory take on the disk, which is less than their length where they
-// have holes.
+// dirSize returns the length of all files of a directory. It is taken while the store is closed: an open one has logs
+// that are longer than what is in them.
 func dirSize(dir string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
