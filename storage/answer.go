@@ -10,7 +10,7 @@ import (
 )
 
 // Query answers q from one consistent state of the store. Errors wrap ErrBadQuery or ErrNotTogether where the
-// question is at fault, and ctx's error if it ends first.
+// question is at fault, ErrNotKept where it comes too late, and ctx's error if ctx ends first.
 func (db *DB) Query(ctx context.Context, q Query) (Result, error) {
 	answers, err := db.QueryAll(ctx, []Query{q})
 	if err != nil {
@@ -22,7 +22,7 @@ func (db *DB) Query(ctx context.Context, q Query) (Result, error) {
 // Answer is the answer to one of several queries. Err says why this one has none.
 type Answer struct {
 	Result Result
-	Err    error // wraps ErrBadQuery or ErrNotTogether
+	Err    error // wraps ErrBadQuery, ErrNotTogether or ErrNotKept
 }
 
 // QueryAll answers several queries about one site from the same consistent state of the store, and reads what they
@@ -55,7 +55,11 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	for i, j := range jobs {
-		if j != nil {
+		switch {
+		case j == nil:
+		case j.err != nil:
+			answers[i].Err = fmt.Errorf("query: %w", j.err)
+		default:
 			answers[i].Result = j.result()
 		}
 	}
@@ -195,32 +199,41 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// Days returns the first and last day for which the site has rows; ok is false if there are none.
+// Days returns the first and last day for which the site has rows or totals; ok is false if there are none.
 func (db *DB) Days(site uint32) (first, last Day, ok bool, err error) {
+	first, last = maxDay, minDay
 	err = db.view(func(txn *badger.Txn) error {
-		prefix := tableHeaders(site, Visits)
-		for _, reverse := range []bool{false, true} {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: reverse})
-			seek := prefix
-			if reverse {
-				seek = append(slices.Clone(prefix), 0xff, 0xff, 0xff, 0xff, 0xff)
-			}
-			it.Seek(seek)
-			if it.Valid() {
-				ref, err := parseHeaderKey(it.Item().Key())
+		for _, t := range []Table{Visits, visitRollups} {
+			for _, reverse := range []bool{false, true} {
+				ref, found, err := endRun(txn, tableHeaders(site, t), reverse)
 				if err != nil {
-					it.Close()
 					return err
 				}
-				if ok = true; reverse {
-					last = ref.day
-				} else {
-					first = ref.day
+				if found {
+					first, last, ok = min(first, ref.day), max(last, ref.day), true
 				}
 			}
-			it.Close()
 		}
 		return nil
 	})
+	if !ok {
+		first, last = 0, 0
+	}
 	return first, last, ok, err
+}
+
+// endRun returns the first or last run under a prefix.
+func endRun(txn *badger.Txn, prefix []byte, reverse bool) (ref runRef, ok bool, err error) {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: reverse})
+	defer it.Close()
+	seek := prefix
+	if reverse {
+		seek = append(slices.Clone(prefix), 0xff, 0xff, 0xff, 0xff, 0xff)
+	}
+	it.Seek(seek)
+	if !it.Valid() {
+		return runRef{}, false, nil
+	}
+	ref, err = parseHeaderKey(it.Item().Key())
+	return ref, err == nil, err
 }

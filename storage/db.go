@@ -53,6 +53,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a site exists already.
 	ErrExists = errors.New("exists already")
+	// ErrNotOver says that a day goes on: what is counted may still refer to it.
+	ErrNotOver = errors.New("not over yet")
 	// ErrImported says that this very input has been imported before.
 	ErrImported = errors.New("imported already")
 )

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -20,10 +21,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
+// testToday is a day on which the days that the tests count on, from 20000 on, are over and coarse, and not too old.
+const testToday = Day(20100)
+
 // mustOpen opens a store in a directory of the test's own.
 func mustOpen(tb testing.TB, dir string) *DB {
 	tb.Helper()
-	db, err := Open(dir, Options{})
+	db, err := Open(dir, Options{Now: func() time.Time { return testToday.Date().Add(12 * time.Hour) }})
 	if err != nil {
 		tb.Fatal(err)
 	}

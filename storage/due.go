@@ -8,37 +8,44 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// merges knows which partitions may have runs to merge. Partitions that are one closed run are not in it: with many
+// merges knows which partitions may have runs to merge. Partitions that are one coarse run are not in it: with many
 // sites and days they are nearly all.
 type merges struct {
 	wake chan struct{} // capacity 1
 
-	mu      sync.Mutex        // guards the following
-	added   map[partition]int // runs that were added since the partition was last looked at
+	mu      sync.Mutex         // guards the following
+	added   map[partition]int  // runs that were added since the partition was last looked at
+	watched map[partition]bool // partitions that will be due when a day comes; true if they are one closed run that is to become coarse
 	due     map[partition]bool
-	merging bool // the partition that next returned last is still being merged
+	busy    bool // what is due is being merged, or old versions are being purged
+	stale   bool // what merges and removals have left behind is to be purged
+	hurry   bool // purge as soon as nothing is due
+	expire  bool // old days are to be let go now
 }
 
-// load finds the partitions of the store that are not one closed run.
+// load finds the partitions of the store that are not one coarse run.
 func (m *merges) load(db *DB) error {
 	m.wake = make(chan struct{}, 1)
 	m.added = make(map[partition]int)
+	m.watched = make(map[partition]bool)
 	m.due = make(map[partition]bool)
-	var last partition
 	err := db.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixHeader}})
 		defer it.Close()
+		var last partition
 		for it.Rewind(); it.Valid(); it.Next() {
 			ref, err := parseHeaderKey(it.Item().Key())
 			if err != nil {
 				return fmt.Errorf("key %x: %w", it.Item().Key(), err)
 			}
 			p := ref.partition()
-			if p.table != p.table.base() {
-				continue
-			}
-			if ref.level != closedLevel || p == last {
+			switch {
+			case p.table != p.table.base():
+			case p == last || ref.level < closedLevel:
 				m.due[p] = true
+				delete(m.watched, p)
+			case ref.level == closedLevel:
+				m.watched[p] = true
 			}
 			last = p
 		}
@@ -58,12 +65,14 @@ func (m *merges) signal() {
 	}
 }
 
-// note notes new runs. Whether their partition is worth a merge is looked at when there are enough of them.
+// note notes new runs. Whether their partition is worth a merge is looked at when there are enough of them, or when
+// its day is over.
 func (m *merges) note(refs []runRef) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, ref := range refs {
 		p := ref.partition()
+		m.watched[p] = false
 		m.added[p]++
 		if m.added[p] >= mergeFanIn {
 			m.due[p] = true
@@ -74,13 +83,14 @@ func (m *merges) note(refs []runRef) {
 	}
 }
 
-// closed makes the partitions due whose day is over and that have been added to.
-func (m *merges) closed(over func(partition) bool) {
+// ripen makes the watched partitions due whose day has come.
+func (m *merges) ripen(come func(p partition, closed bool) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p := range m.added {
-		if over(p) {
+	for p, closed := range m.watched {
+		if come(p, closed) {
 			m.due[p] = true
+			delete(m.watched, p)
 		}
 	}
 	if len(m.due) > 0 {
@@ -88,16 +98,17 @@ func (m *merges) closed(over func(partition) bool) {
 	}
 }
 
-// next takes a partition that is due.
+// next takes a partition that is due. ok is false if none is; then nothing is being merged any more.
 func (m *merges) next() (p partition, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for p = range m.due {
 		delete(m.due, p)
 		delete(m.added, p)
-		m.merging = true
+		m.busy = true
 		return p, true
 	}
+	m.busy = false
 	return p, false
 }
 
@@ -109,12 +120,12 @@ func (m *merges) again(p partition) {
 	m.signal()
 }
 
-// watch keeps a partition in sight until its day is over.
-func (m *merges) watch(p partition) {
+// watch keeps a partition in sight until its day comes.
+func (m *merges) watch(p partition, closed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.added[p] == 0 {
-		m.added[p] = 1
+	if _, ok := m.watched[p]; !ok { // new runs may have come meanwhile
+		m.watched[p] = closed
 	}
 }
 
@@ -124,19 +135,58 @@ func (m *merges) forget(site uint32) {
 	defer m.mu.Unlock()
 	of := func(p partition) bool { return p.site == site }
 	maps.DeleteFunc(m.due, func(p partition, _ bool) bool { return of(p) })
+	maps.DeleteFunc(m.watched, func(p partition, _ bool) bool { return of(p) })
 	maps.DeleteFunc(m.added, func(p partition, _ int) bool { return of(p) })
 }
 
-// busy reports whether a partition is due or being merged.
-func (m *merges) busy() bool {
+// left notes that old versions are to be purged, with hurry as soon as nothing is due.
+func (m *merges) left(hurry bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.due) > 0 || m.merging
+	m.stale = true
+	if hurry {
+		m.hurry = true
+		m.signal()
+	}
 }
 
-// idle notes that a merge is done.
-func (m *merges) idle() {
+// letGo asks for old days to be let go now.
+func (m *merges) letGo() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.merging = false
+	m.expire = true
+	m.signal()
+}
+
+// takeExpire reports whether somebody has asked for that. Then it is busy until the next next.
+func (m *merges) takeExpire() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.expire {
+		return false
+	}
+	m.expire, m.busy = false, true
+	return true
+}
+
+// takePurge reports whether to purge now: somebody waits for it, or it is time again. Then it is busy until the next next.
+func (m *merges) takePurge(again bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stale || !again && !m.hurry {
+		return false
+	}
+	m.stale, m.hurry, m.busy = false, false, true
+	return true
+}
+
+// settled reports whether nothing is due or being merged, and with purged also that nothing is to be purged.
+func (m *merges) settled(purged bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if purged && m.stale && !m.hurry {
+		m.hurry = true
+		m.signal()
+	}
+	return len(m.due) == 0 && !m.busy && !m.expire && !(purged && m.stale)
 }

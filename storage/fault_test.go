@@ -63,7 +63,7 @@ func TestSubmitRefusesWhenTheQueueIsFull(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	var left atomic.Uint64
 	left.Store(1 << 40)
-	now := time.Now()
+	now := testToday.Date()
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); now = now.Add(2 * spaceEvery); return now }
 	db, err := Open(t.TempDir(), Options{Now: clock, free: func(string) (uint64, error) { return left.Load(), nil }})

@@ -26,11 +26,13 @@ type Fingerprint struct {
 // Import stores rows that stay invisible until Commit: all of them count, or none.
 // A crash before Commit leaves nothing. One goroutine at a time may use an Import.
 type Import struct {
-	db    *DB
-	site  uint32
-	sums  *summer
-	runs  []importedRun
-	ended bool
+	db       *DB
+	site     uint32
+	oldest   Day
+	extended bool
+	sums     *summer
+	runs     []importedRun
+	ended    bool
 }
 
 type importedRun struct {
@@ -43,7 +45,7 @@ func (db *DB) BeginImport(site uint32) (*Import, error) {
 	if !db.alive(site) {
 		return nil, fmt.Errorf("begin import: site %d: %w", site, ErrNotFound)
 	}
-	return &Import{db: db, site: site, sums: newSummer()}, nil
+	return &Import{db: db, site: site, oldest: maxDay, sums: newSummer()}, nil
 }
 
 // Append adds rows, which must be of the import's site; equal tuples are summed. After an error only Rollback is of use.
@@ -55,6 +57,7 @@ func (im *Import) Append(rows ...Row) error {
 		if err := rows[i].check(); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
+		im.oldest = min(im.oldest, rows[i].Day)
 		im.sums.add(&rows[i])
 	}
 	if im.sums.bytes < importBytes {
@@ -101,7 +104,8 @@ func (im *Import) writePartition(p partition, rows []*Row) error {
 }
 
 // Commit makes the rows count. Unless again is set it refuses a fingerprint that the site has seen, with
-// ErrImported. After an error nothing counts and only Rollback is of use.
+// ErrImported. Where rows are older than what the site keeps, it is made to keep them for as long as new ones are by
+// default (see Extended): whoever imports them wants to see them. After an error nothing counts and only Rollback is of use.
 func (im *Import) Commit(f Fingerprint, again bool) error {
 	if im.ended {
 		return ErrClosed
@@ -110,10 +114,19 @@ func (im *Import) Commit(f Fingerprint, again bool) error {
 		return err
 	}
 	db := im.db
+	db.records.Lock()
+	defer db.records.Unlock()
 	db.structure.Lock()
 	defer db.structure.Unlock()
-	if !db.alive(im.site) {
+	site, ok := db.sites.Load().byID[im.site]
+	if !ok {
 		return fmt.Errorf("commit import: site %d: %w", im.site, ErrNotFound)
+	}
+	today, keep, _ := db.today(im.site)
+	if im.oldest < keep.oldest(today) {
+		im.extended = true
+		site.Keep.Detail = int(today-im.oldest) + defaultDays
+		site.Keep.Totals = max(keep.Totals, site.Keep.Detail)
 	}
 	refs := make([]runRef, 0, len(im.runs))
 	err := db.update(func(txn *badger.Txn) error {
@@ -132,15 +145,29 @@ func (im *Import) Commit(f Fingerprint, again bool) error {
 			}
 			refs = append(refs, r.ref)
 		}
+		if im.extended {
+			if err := setRecord(txn, recordSite, site.Domain, site, 0); err != nil {
+				return err
+			}
+		}
 		return txn.Set(key, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("commit import: %w", err)
 	}
 	im.ended = true
+	if im.extended {
+		db.replaceSite(site)
+	}
 	db.merges.note(refs)
-	db.merges.closed(db.isOver) // opened again by the import, closed again at once
+	db.merges.ripen(db.ripe) // opened again by the import, closed again at once
 	return nil
+}
+
+// Extended tells after Commit what the site keeps now, if the import has made it keep more than before.
+func (im *Import) Extended() (keep Retention, ok bool) {
+	_, keep, _ = im.db.today(im.site)
+	return keep, im.ended && im.extended
 }
 
 // Rollback drops the rows. It does nothing after Commit.

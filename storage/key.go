@@ -13,6 +13,7 @@ const (
 	prefixGarbage = 'g' // runs that have chunks and no header: the chunks are to be deleted
 	prefixImport  = 'i' // fingerprints of finished imports
 	prefixRecord  = 'r' // small records: sites, owner, tokens, logins
+	prefixFiller  = 'f' // one key with bytes that mean nothing; see purge
 )
 
 // runRef names a run: one sorted set of tuples of one table on one day of one site.
@@ -116,6 +117,14 @@ func importKey(site uint32, f Fingerprint) []byte {
 	key = binary.BigEndian.AppendUint32(key, uint32(f.First)^daySign)
 	key = binary.BigEndian.AppendUint32(key, uint32(f.Last)^daySign)
 	return binary.BigEndian.AppendUint16(key, f.Checksum)
+}
+
+// parseImportKey returns the days of an import.
+func parseImportKey(key []byte) (first, last Day, err error) {
+	if len(key) != 1+4+8+8+4+4+2 || key[0] != prefixImport {
+		return 0, 0, errKey
+	}
+	return Day(binary.BigEndian.Uint32(key[21:]) ^ daySign), Day(binary.BigEndian.Uint32(key[25:]) ^ daySign), nil
 }
 
 // recordKey is 'r' kind '/' name.

@@ -20,8 +20,11 @@ const (
 	// 150 bytes there.
 	maxMergeRuns = 64
 	maxMergeRows = 8 * blockRows
-	// closedLevel is the level of the one run of a day that is over, which has a rollup beside it. Other runs stay below.
-	closedLevel = 255
+	// closedLevel is the level of the one run of a day that is over, which has a rollup beside it, and coarseLevel that of
+	// one that has lost its hours too. Other runs stay below. A day has at most one run of these levels, since whatever
+	// makes another merges it.
+	closedLevel = 254
+	coarseLevel = 255
 	// closeEvery is how often days are looked for that are over.
 	closeEvery = time.Minute
 	// settleEvery is how often Settle looks.
@@ -33,8 +36,20 @@ const (
 // Settle waits until everything is merged that is worth it, or ctx ends. It is for tools that measure or copy a store:
 // answers do not depend on it.
 func (db *DB) Settle(ctx context.Context) error {
-	db.merges.closed(db.isOver)
-	for db.merges.busy() {
+	db.merges.ripen(db.ripe)
+	return db.await(ctx, false)
+}
+
+// Purge is Settle, and waits until what has been replaced or deleted is gone from the files too. The store does so by
+// itself within the hour; what a removal leaves behind at once.
+func (db *DB) Purge(ctx context.Context) error {
+	db.merges.ripen(db.ripe)
+	db.merges.left(true)
+	return db.await(ctx, true)
+}
+
+func (db *DB) await(ctx context.Context, purged bool) error {
+	for !db.merges.settled(purged) {
 		select {
 		case <-time.After(settleEvery):
 		case <-ctx.Done():
@@ -46,15 +61,21 @@ func (db *DB) Settle(ctx context.Context) error {
 	return nil
 }
 
-// merge is the goroutine that merges what is due.
+// merge is the goroutine that merges what is due, lets old days go, and purges what both leave behind.
 func (db *DB) merge() {
 	tick := time.NewTicker(closeEvery)
 	defer tick.Stop()
+	purged := time.Now().Add(purgeFirst - purgeEvery)
+	old := newExpirer(db)
 	for {
 		select {
 		case <-db.merges.wake:
+			if db.merges.takeExpire() {
+				old.run(true)
+			}
 		case <-tick.C:
-			db.merges.closed(db.isOver)
+			db.merges.ripen(db.ripe)
+			old.run(false)
 		case <-db.stop:
 			return
 		}
@@ -65,20 +86,50 @@ func (db *DB) merge() {
 				db.merges.again(p)
 				pause = mergeRetry
 			}
-			db.merges.idle()
 			select {
 			case <-time.After(pause):
 			case <-db.stop:
 				return
 			}
 		}
+		if now := time.Now(); db.merges.takePurge(now.Sub(purged) >= purgeEvery) {
+			purged = now
+			if err := db.purge(); err != nil && !errors.Is(err, errStopped) {
+				db.log.Error("cannot remove old versions from the files: trying again later", "error", err)
+				db.merges.left(false)
+			}
+			db.merges.signal() // what became due meanwhile, and to be idle
+		}
 	}
+}
+
+// ripe reports whether it is time to merge a partition: its day is over, or the hours are to leave its closed run.
+func (db *DB) ripe(p partition, closed bool) bool {
+	if closed {
+		return db.isCoarse(p)
+	}
+	return db.isOver(p)
+}
+
+// today is the day that it is at a site; ok is false if the site is gone.
+func (db *DB) today(site uint32) (today Day, keep Retention, ok bool) {
+	s, ok := db.sites.Load().byID[site]
+	if !ok {
+		return 0, Retention{}, false
+	}
+	return DayOf(db.now().In(s.Location())), s.Keep.OrDefault(), true
 }
 
 // isOver reports whether the day of a partition is over at its site: no hit comes to it any more, only imports.
 func (db *DB) isOver(p partition) bool {
-	loc, ok := db.sites.Load().zones[p.site]
-	return ok && p.day < DayOf(db.now().In(loc))
+	today, _, ok := db.today(p.site)
+	return ok && p.day < today
+}
+
+// isCoarse reports whether the day of a partition is so long over that its tuples have no hour.
+func (db *DB) isCoarse(p partition) bool {
+	today, keep, ok := db.today(p.site)
+	return ok && p.day < today-Day(keep.Hours)
 }
 
 // mergePartition merges what is worth it in a partition, until nothing is.
@@ -102,8 +153,8 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 	if err != nil || !db.alive(p.site) {
 		return false, err
 	}
-	over := db.isOver(p)
-	chosen, err := db.chooseRuns(refs, over)
+	over, coarse := db.isOver(p), db.isCoarse(p)
+	chosen, err := db.chooseRuns(refs, over, coarse)
 	if err != nil && !db.alive(p.site) {
 		return false, nil // the site went away meanwhile
 	}
@@ -111,28 +162,42 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 		return false, err
 	}
 	if chosen == nil {
-		if !over && len(refs) > 0 {
-			db.merges.watch(p)
+		if len(refs) > 0 && !(over && coarse) {
+			db.merges.watch(p, over)
 		}
 		return false, nil
 	}
-	err = db.mergeRuns(p, chosen, over && len(chosen) == len(refs))
+	level := nextLevel(chosen)
+	if over && len(chosen) == len(refs) {
+		level = closedLevel
+		// The last is the closed run, if there is one: it may be coarse although the clock has gone back since.
+		if coarse || chosen[len(chosen)-1].level == coarseLevel {
+			level = coarseLevel
+		}
+	}
+	err = db.mergeRuns(p, chosen, level)
 	if err != nil && (!db.alive(p.site) || errors.Is(err, errStopped)) {
 		return false, nil // the site went away under the merge, or the store is being closed
+	}
+	if errors.Is(err, errReplaced) {
+		err = nil // deleted under the merge: look again
 	}
 	return true, err
 }
 
 // chooseRuns returns the runs to merge next, nil if there are not enough: the lowest level that has mergeFanIn
 // of them, or all when the day is over, as far as memory allows.
-func (db *DB) chooseRuns(refs []runRef, over bool) ([]runRef, error) {
-	// Small ones first, so that a day with very many runs does not rewrite the large ones again and again.
+func (db *DB) chooseRuns(refs []runRef, over, coarse bool) ([]runRef, error) {
+	// Small ones first, so that a day with very many runs does not rewrite the large ones again and again. And a closed
+	// run is taken only together with all others: its rollup cannot be made from a part.
 	slices.SortStableFunc(refs, func(a, b runRef) int { return cmp.Compare(a.level, b.level) })
 	if !over {
 		byLevel := make(map[uint8][]runRef)
 		for _, ref := range refs {
 			byLevel[ref.level] = append(byLevel[ref.level], ref)
 		}
+		delete(byLevel, closedLevel) // the clock has gone back: it waits until the day is over again
+		delete(byLevel, coarseLevel)
 		enough := func(ref runRef) bool { return len(byLevel[ref.level]) >= mergeFanIn }
 		first := slices.IndexFunc(refs, enough)
 		if first < 0 {
@@ -140,7 +205,7 @@ func (db *DB) chooseRuns(refs []runRef, over bool) ([]runRef, error) {
 		}
 		refs = byLevel[refs[first].level]
 	}
-	if len(refs) == 0 || len(refs) == 1 && refs[0].level == closedLevel {
+	if len(refs) == 0 || len(refs) == 1 && (refs[0].level == coarseLevel || refs[0].level == closedLevel && !coarse) {
 		return nil, nil
 	}
 	return db.fitting(refs, maxMergeRows)
@@ -184,14 +249,13 @@ func (db *DB) partitionRuns(p partition) ([]runRef, error) {
 	return refs, nil
 }
 
-// mergeRuns replaces runs of a partition by one with the same sums, and closes the day if they are all it has.
-// Readers see the old ones or the new one: chunks are written first and count only with their header; a crash in
-// between leaves garbage marks.
-func (db *DB) mergeRuns(p partition, refs []runRef, closing bool) error {
+// mergeRuns replaces runs of a partition by one of a level with the same sums. closedLevel and coarseLevel want all runs
+// that the day has. Readers see the old ones or the new one: chunks are written first and count only with their header;
+// a crash in between leaves garbage marks.
+func (db *DB) mergeRuns(p partition, refs []runRef, level uint8) error {
 	m := &merging{db: db, refs: refs}
-	out := runRef{p.site, p.table, p.day, nextLevel(refs), rand.Uint64()}
-	if closing {
-		out.level = closedLevel
+	out := runRef{p.site, p.table, p.day, level, rand.Uint64()}
+	if level >= closedLevel {
 		m.roller = newRoller(p.table)
 	}
 	err := m.write(out)
@@ -208,6 +272,9 @@ func (db *DB) mergeRuns(p partition, refs []runRef, closing bool) error {
 		if err := db.dropChunks(ref); err != nil {
 			return err
 		}
+	}
+	if level >= closedLevel {
+		db.merges.left(false)
 	}
 	return nil
 }
@@ -255,6 +322,9 @@ func (m *merging) abort() (err error) {
 	return err
 }
 
+// errReplaced says that a run that was merged has been removed meanwhile: its sums must not come back.
+var errReplaced = errors.New("run was removed during the merge")
+
 // replace makes what was written count in place of the old runs, in one step.
 func (m *merging) replace() error {
 	m.db.structure.Lock()
@@ -264,8 +334,10 @@ func (m *merging) replace() error {
 	}
 	return m.db.update(func(txn *badger.Txn) error {
 		for _, ref := range m.refs {
-			if _, err := txn.Get(ref.headerKey()); err != nil {
-				return err // replaced or removed by somebody else: their sums must not count twice
+			if _, err := txn.Get(ref.headerKey()); errors.Is(err, badger.ErrKeyNotFound) {
+				return errReplaced
+			} else if err != nil {
+				return err
 			}
 			if err := m.drop(txn, ref); err != nil {
 				return err
@@ -292,7 +364,7 @@ func (m *merging) replace() error {
 
 // drop deletes the header of a run, and that of its rollup.
 func (m *merging) drop(txn *badger.Txn, ref runRef) error {
-	if err := txn.Delete(ref.headerKey()); err != nil || ref.level != closedLevel {
+	if err := txn.Delete(ref.headerKey()); err != nil || ref.level < closedLevel {
 		return err
 	}
 	m.chunked = append(m.chunked, ref.rollup()) // whether it has chunks is not worth a look
@@ -305,7 +377,7 @@ func nextLevel(refs []runRef) uint8 {
 	for _, ref := range refs {
 		level = max(level, ref.level)
 	}
-	return min(level, closedLevel-2) + 1
+	return min(level+1, closedLevel-1)
 }
 
 // mergeInto reads the runs in one state of the store and writes the sums of equal tuples in order. It returns
@@ -325,7 +397,12 @@ func (db *DB) mergeInto(w *runWriter, refs []runRef) (chunked []runRef, err erro
 			if r.head.inline == nil {
 				chunked = append(chunked, ref)
 			}
-			c := &cursor{run: r, row: -1}
+			if w.roller != nil && ref.level == coarseLevel {
+				if err := w.roller.takeHours(db.codec, txn, ref.rollup()); err != nil {
+					return err
+				}
+			}
+			c := &cursor{run: r, row: -1, coarse: w.ref.level == coarseLevel}
 			if err := c.next(); err != nil {
 				return err
 			}
@@ -338,12 +415,14 @@ func (db *DB) mergeInto(w *runWriter, refs []runRef) (chunked []runRef, err erro
 
 // cursor walks over the tuples of a run in order.
 type cursor struct {
-	run   *run
-	n     int // next block
-	block block
-	row   int
-	dims  [columns]string
-	done  bool
+	run    *run
+	n      int // next block
+	block  block
+	row    int
+	dims   [columns]string
+	hour   string // that of dims, also where it has left them
+	coarse bool   // the hours leave the tuples
+	done   bool
 }
 
 // next moves to the next tuple, or sets done.
@@ -361,6 +440,10 @@ func (c *cursor) next() error {
 		c.n++
 	}
 	c.block.tuple(c.run.s, c.row, &c.dims)
+	c.hour = c.dims[Hour]
+	if c.coarse {
+		c.dims[Hour] = "" // the last column: tuples stay in order
+	}
 	return nil
 }
 
@@ -377,15 +460,12 @@ func (w *runWriter) merge(cursors []*cursor) error {
 		dims := least.dims
 		var sums [maxMeasures]int64
 		for _, c := range live {
-			if compareTuples(w.s, &c.dims, &dims) != 0 {
-				continue
-			}
-			for m := range w.s.measures {
-				sums[m] += c.block.sums[m][c.row]
-			}
-			if err := c.next(); err != nil {
+			if err := w.take(c, &dims, &sums); err != nil {
 				return err
 			}
+		}
+		if w.ref.level == coarseLevel {
+			clearHourly(w.ref.table, &sums)
 		}
 		if sums != [maxMeasures]int64{} {
 			if err := w.add(&dims, &sums); err != nil {
@@ -396,6 +476,24 @@ func (w *runWriter) merge(cursors []*cursor) error {
 			}
 		}
 		live = slices.DeleteFunc(live, func(c *cursor) bool { return c.done })
+	}
+	return nil
+}
+
+// take adds the rows of a cursor that are the tuple dims.
+func (w *runWriter) take(c *cursor, dims *[columns]string, sums *[maxMeasures]int64) error {
+	var row [maxMeasures]int64
+	for !c.done && compareTuples(w.s, &c.dims, dims) == 0 {
+		for m := range w.s.measures {
+			row[m] = c.block.sums[m][c.row]
+			sums[m] += row[m]
+		}
+		if w.roller != nil {
+			w.roller.addHour(dims[Kind], c.hour, &row)
+		}
+		if err := c.next(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -135,3 +135,15 @@ var ErrNotTogether = errors.New("no table holds these dimensions together")
 
 // ErrBadQuery marks a query that is malformed: an unknown column, too many dimensions, days in the wrong order.
 var ErrBadQuery = errors.New("bad query")
+
+// ErrNotKept says that what a query asks about has left the store: hours of combinations, or combinations at all. The text
+// of the wrapping error says which and can be shown to people.
+var ErrNotKept = errors.New("not kept any more")
+
+func errNoHours(day Day) error {
+	return fmt.Errorf("%w: of %s only the totals of each hour are left; ask by day, or without filters and dimensions", ErrNotKept, day)
+}
+
+func errTooOld(day Day) error {
+	return fmt.Errorf("%w: of %s only totals by one dimension are left; ask without filters, or about later days", ErrNotKept, day)
+}

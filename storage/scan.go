@@ -1,10 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +24,7 @@ type job struct {
 	q      *Query
 	plan   *plan
 	groups groups
+	err    error // why there is no answer: what it asks about is kept no longer
 }
 
 // groups are the rows of an answer as they grow.
@@ -84,11 +85,11 @@ func (g *group) add(o *group) {
 	g.low[1] += o.low[1]
 }
 
-// dayRuns are the runs of one day, and the rollup of the only one, if there is one.
+// dayRuns are the runs of one day, and the rollups of closed ones.
 type dayRuns struct {
-	day    Day
-	runs   []*run
-	rollup *run
+	day     Day
+	runs    []*run
+	rollups map[uint64]*run // by the number of the run, which may be gone: then they are all that is left of it
 }
 
 // table reads all runs of a table that the jobs need. Days are independent of each other, so each goroutine
@@ -111,7 +112,7 @@ func (sc *scan) table(t Table) error {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for i := range workers {
-		w := newWorker(sc, jobs)
+		w := newWorker(sc, t, jobs)
 		workers[i] = w
 		all.Go(func() {
 			for w.err == nil {
@@ -129,6 +130,7 @@ func (sc *scan) table(t Table) error {
 			return w.err
 		}
 		for i, j := range jobs {
+			j.err = cmp.Or(j.err, w.failed[i])
 			for key, g := range w.groups[i] {
 				j.groups.get(key).add(g)
 			}
@@ -139,58 +141,66 @@ func (sc *scan) table(t Table) error {
 
 // days finds the runs of a table on the days that any of the jobs asks about.
 func (sc *scan) days(t Table, jobs []*job) ([]dayRuns, error) {
-	site, from, to := jobs[0].q.Site, jobs[0].q.From, jobs[0].q.To
+	from, to := jobs[0].q.From, jobs[0].q.To
 	for _, j := range jobs {
 		from, to = min(from, j.q.From), max(to, j.q.To)
 	}
-	it := sc.txn.NewIterator(badger.IteratorOptions{Prefix: tableHeaders(site, t), PrefetchValues: true, PrefetchSize: 16})
-	defer it.Close()
 	var days []dayRuns
-	for it.Seek(dayHeaders(partition{site, t, from})); it.Valid(); it.Next() {
-		r, err := openRun(sc.db.codec, sc.txn, it.Item())
-		if err != nil {
-			return nil, err
-		}
-		if r.ref.day > to {
-			break
-		}
+	err := sc.eachRun(t, from, to, func(r *run) {
 		if len(days) == 0 || days[len(days)-1].day != r.ref.day {
 			days = append(days, dayRuns{day: r.ref.day})
 		}
 		last := &days[len(days)-1]
 		last.runs = append(last.runs, r)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return days, nil
+	err = sc.eachRun(t.rollups(), from, to, func(r *run) {
+		i, ok := slices.BinarySearchFunc(days, r.ref.day, func(d dayRuns, day Day) int { return cmp.Compare(d.day, day) })
+		if !ok {
+			days = slices.Insert(days, i, dayRuns{day: r.ref.day})
+		}
+		if days[i].rollups == nil {
+			days[i].rollups = make(map[uint64]*run, 1)
+		}
+		days[i].rollups[r.ref.id] = r
+	})
+	return days, err
 }
 
-// findRollup opens the rollup of a day that is one closed run.
-func (d *dayRuns) findRollup(c *codec, txn *badger.Txn) error {
-	if len(d.runs) != 1 || d.runs[0].ref.level != closedLevel {
-		return nil
+// eachRun calls fn with the runs of a table in the order of days.
+func (sc *scan) eachRun(t Table, from, to Day, fn func(r *run)) error {
+	site := sc.jobs[0].q.Site
+	it := sc.txn.NewIterator(badger.IteratorOptions{Prefix: tableHeaders(site, t), PrefetchValues: true, PrefetchSize: 16})
+	defer it.Close()
+	for it.Seek(dayHeaders(partition{site, t, from})); it.Valid(); it.Next() {
+		r, err := openRun(sc.db.codec, sc.txn, it.Item())
+		if err != nil {
+			return err
+		}
+		if r.ref.day > to {
+			break
+		}
+		fn(r)
 	}
-	item, err := txn.Get(d.runs[0].ref.rollup().headerKey())
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil // its sums are all zero, or there were too many: the run itself answers
-	}
-	if err != nil {
-		return d.runs[0].wrap(fmt.Errorf("rollup: %w", err))
-	}
-	d.rollup, err = openRun(c, txn, item)
-	return err
+	return nil
 }
 
 // worker reads days for all jobs of a table.
 type worker struct {
 	sc     *scan
+	table  Table
 	jobs   []*job
 	groups []groups // by job
+	failed []error  // by job: why it has no answer
 	block  block
 	view   view
 	err    error
 }
 
-func newWorker(sc *scan, jobs []*job) *worker {
-	w := &worker{sc: sc, jobs: jobs, groups: make([]groups, len(jobs))}
+func newWorker(sc *scan, t Table, jobs []*job) *worker {
+	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]error, len(jobs))}
 	for i := range w.groups {
 		w.groups[i] = make(groups)
 	}
@@ -198,54 +208,112 @@ func newWorker(sc *scan, jobs []*job) *worker {
 	return w
 }
 
-// day adds the runs of a day to the groups of all jobs that ask about it: the rollup to those that it can answer.
+// day adds the runs of a day to the groups of all jobs that ask about it: rollups to those that they can answer.
 func (w *worker) day(d dayRuns) error {
 	var whole, rolled []int
 	for i, j := range w.jobs {
 		if d.day < j.q.From || d.day > j.q.To {
 			continue
 		}
-		if _, ok := j.rolledBy(d.runs[0].ref.table); ok {
+		if _, ok := j.rolledBy(w.table); ok && len(d.rollups) > 0 {
 			rolled = append(rolled, i)
 		} else {
 			whole = append(whole, i)
 		}
 	}
-	if len(rolled) > 0 {
-		if err := d.findRollup(w.sc.db.codec, w.sc.txn); err != nil {
+	var runs []source
+	for _, r := range d.runs {
+		rollup := d.rollups[r.ref.id]
+		delete(d.rollups, r.ref.id)
+		if rollup == nil {
+			runs = append(runs, source{r, slices.Concat(whole, rolled)})
+			continue
+		}
+		by, rest, err := w.split(rollup, rolled)
+		if err != nil {
 			return err
 		}
-		if d.rollup == nil {
-			whole, rolled = append(whole, rolled...), nil
-		} else if err := w.runs([]*run{d.rollup}, rolled); err != nil {
+		runs = append(runs, source{rollup, by}, source{r, slices.Concat(whole, rest)})
+	}
+	for _, rollup := range d.rollups { // their runs have been let go
+		by, rest, err := w.split(rollup, rolled)
+		if err != nil {
 			return err
 		}
+		runs = append(runs, source{rollup, by})
+		for _, i := range slices.Concat(whole, rest) {
+			w.fail(i, errTooOld(d.day))
+		}
 	}
-	if len(whole) == 0 {
-		return nil
-	}
-	return w.runs(d.runs, whole)
+	return w.runs(runs)
 }
 
-// runs adds runs of a day to the groups of some of the jobs.
-func (w *worker) runs(runs []*run, jobs []int) error {
+// source is a run and the jobs that it answers.
+type source struct {
+	run  *run
+	jobs []int
+}
+
+// split parts jobs into those that a rollup answers and the rest.
+func (w *worker) split(rollup *run, jobs []int) (by, rest []int, err error) {
+	for _, i := range jobs {
+		of, _ := w.jobs[i].rolledBy(w.table)
+		omitted, err := rollup.omits(of, &w.block)
+		if err != nil {
+			return nil, nil, err
+		}
+		if omitted {
+			rest = append(rest, i)
+		} else {
+			by = append(by, i)
+		}
+	}
+	return by, rest, nil
+}
+
+// fail notes why a job has no answer, the first time.
+func (w *worker) fail(i int, err error) {
+	if w.failed[i] == nil {
+		w.failed[i] = err
+	}
+}
+
+// runs adds the runs of a day to the groups of their jobs.
+func (w *worker) runs(sources []source) error {
 	touched := make(map[*group]bool) // groups with bounds to settle at the end of the day
-	for _, r := range runs {
-		for n, rows := range r.head.blockRows {
-			if err := w.sc.ctx.Err(); err != nil {
-				return err
-			}
-			w.block.reset(rows)
-			w.view.reset(r, n)
-			for _, i := range jobs {
-				if err := w.view.add(w.jobs[i], w.groups[i], touched); err != nil {
-					return err
-				}
-			}
+	for _, from := range sources {
+		if err := w.run(from, touched); err != nil {
+			return err
 		}
 	}
 	for g := range touched {
 		g.settle()
+	}
+	return nil
+}
+
+func (w *worker) run(from source, touched map[*group]bool) error {
+	r := from.run
+	jobs := slices.DeleteFunc(slices.Clone(from.jobs), func(i int) bool {
+		if w.jobs[i].q.Interval == ByHour && r.ref.level == coarseLevel && r.ref.table == w.table {
+			w.fail(i, errNoHours(r.ref.day))
+		}
+		return w.failed[i] != nil
+	})
+	for n, rows := range r.head.blockRows {
+		if err := w.sc.ctx.Err(); err != nil {
+			return err
+		}
+		if len(jobs) == 0 {
+			break
+		}
+		w.block.reset(rows)
+		w.view.reset(r, n)
+		for _, i := range jobs {
+			if err := w.view.add(w.jobs[i], w.groups[i], touched); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

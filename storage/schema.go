@@ -20,7 +20,7 @@ const (
 type Column uint8
 
 const (
-	Hour     Column = iota // local clock hour, "00" to "23"; in Visits that of the visit's start
+	Hour     Column = iota // local clock hour, "00" to "23"; in Visits that of the visit's start; empty in days that are coarse
 	Kind                   // KindPageView, KindEvent or KindHost
 	Name                   // event name; "pageview" for page views, empty for KindHost
 	Path                   // path of the page that the hit speaks of
@@ -121,10 +121,11 @@ var attributeColumns = []Column{
 }
 
 var (
+	// The hour is last: without it a run is still sorted, and tuples that have become equal are neighbours (coarsening).
 	hitsSchema = &schema{Hits, "hits", slices.Concat(
-		[]Column{Kind, Name, Path, Hostname, Props, Currency}, attributeColumns, []Column{Hour, Entry, Previous}), int(hitMeasures)}
+		[]Column{Kind, Name, Path, Hostname, Props, Currency}, attributeColumns, []Column{Entry, Previous, Hour}), int(hitMeasures)}
 	visitsSchema = &schema{Visits, "visits", slices.Concat(
-		[]Column{Entry, Hostname}, attributeColumns, []Column{Hour, Exit}), int(visitMeasures)}
+		[]Column{Entry, Hostname}, attributeColumns, []Column{Exit, Hour}), int(visitMeasures)}
 )
 
 // schemas lists every table once, for loops over all of them.

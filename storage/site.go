@@ -19,6 +19,7 @@ type Site struct {
 	Domain   string    `json:"domain"`   // lower case, without www.
 	TimeZone string    `json:"timezone"` // IANA name
 	Created  time.Time `json:"created"`
+	Keep     Retention `json:"keep,omitzero"`
 
 	location *time.Location
 }
@@ -34,16 +35,16 @@ func (s Site) Location() *time.Location {
 // siteIndex is the sites in memory; it is replaced as a whole, so that readers need no lock.
 type siteIndex struct {
 	byDomain map[string]Site
-	zones    map[uint32]*time.Location // by Site.ID
+	byID     map[uint32]Site
 	sorted   []Site
 }
 
 func newSiteIndex(sites []Site) *siteIndex {
-	x := &siteIndex{byDomain: make(map[string]Site), zones: make(map[uint32]*time.Location), sorted: sites}
+	x := &siteIndex{byDomain: make(map[string]Site), byID: make(map[uint32]Site), sorted: sites}
 	slices.SortFunc(sites, func(a, b Site) int { return cmp.Compare(a.Domain, b.Domain) })
 	for _, s := range sites {
 		x.byDomain[s.Domain] = s
-		x.zones[s.ID] = s.Location()
+		x.byID[s.ID] = s
 	}
 	return x
 }
@@ -73,7 +74,10 @@ func (db *DB) loadSites() error {
 }
 
 // alive reports whether a site exists.
-func (db *DB) alive(site uint32) bool { return db.sites.Load().zones[site] != nil }
+func (db *DB) alive(site uint32) bool {
+	_, ok := db.sites.Load().byID[site]
+	return ok
+}
 
 // Site returns the site of a domain (as CleanDomain writes it), without touching the disk.
 func (db *DB) Site(domain string) (Site, bool) {
@@ -157,6 +161,31 @@ func (db *DB) AddSite(domain, zone string) (Site, error) {
 	return s, nil
 }
 
+// changeSite changes the record of a site, or returns ErrNotFound. What change does to its number and domain is lost.
+func (db *DB) changeSite(domain string, change func(s *Site)) error {
+	db.records.Lock()
+	defer db.records.Unlock()
+	s, ok := db.Site(domain)
+	if !ok {
+		return ErrNotFound
+	}
+	changed := s
+	change(&changed)
+	changed.ID, changed.Domain = s.ID, s.Domain
+	err := db.update(func(txn *badger.Txn) error { return setRecord(txn, recordSite, s.Domain, changed, 0) })
+	if err != nil {
+		return err
+	}
+	db.replaceSite(changed)
+	return nil
+}
+
+// replaceSite puts a changed site into the index. records must be held.
+func (db *DB) replaceSite(s Site) {
+	sites := slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })
+	db.sites.Store(newSiteIndex(append(sites, s)))
+}
+
 // RemoveSite deletes a site, its counts and its tokens, or returns ErrNotFound. Hits that are on their way
 // are dropped. What a crash leaves undone is out of reach, and is deleted at the next start.
 func (db *DB) RemoveSite(domain string) error {
@@ -181,6 +210,7 @@ func (db *DB) RemoveSite(domain string) error {
 	if err == nil {
 		err = db.deleteSiteKeys(s.ID)
 	}
+	db.merges.left(true)
 	if err != nil {
 		return fmt.Errorf("remove site %s: it is gone, but not all of its data yet; the next start deletes the rest: %w", domain, err)
 	}

@@ -39,6 +39,9 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /sites", a.listSites)
 	mux.HandleFunc("POST /sites", a.addSite)
 	mux.HandleFunc("DELETE /sites/{domain}", a.removeSite)
+	mux.HandleFunc("GET /sites/{domain}/keep", a.keep)
+	mux.HandleFunc("PATCH /sites/{domain}/keep", a.changeKeep)
+	mux.HandleFunc("POST /sites/{domain}/forget", a.forget)
 	mux.HandleFunc("GET /tokens", a.listTokens)
 	mux.HandleFunc("POST /tokens", a.createToken)
 	mux.HandleFunc("DELETE /tokens/{id}", a.revokeToken)
@@ -128,7 +131,11 @@ func (a *admin) removeSite(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := a.store.RemoveSite(site.Domain); err != nil {
+	err := a.store.RemoveSite(site.Domain)
+	if err == nil {
+		err = a.store.Purge(r.Context()) // gone means gone from the files
+	}
+	if err != nil {
 		refuseStore(w, err)
 		return
 	}
@@ -245,6 +252,8 @@ func refuseStore(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		status = http.StatusNotFound
+	case errors.Is(err, storage.ErrNotOver):
+		status = http.StatusBadRequest
 	case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrImported):
 		status = http.StatusConflict
 	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrOverloaded), errors.Is(err, storage.ErrUnavailable):

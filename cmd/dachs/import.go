@@ -244,6 +244,10 @@ func (r *importReport) summary() string {
 	if r.NoAgents {
 		b.WriteString("The log has no user agents: bots could not be told from people, and visitors only by their addresses.\n")
 	}
+	if r.Keep > 0 {
+		fmt.Fprintf(&b, "The log is older than what was kept so far. Details of %s are kept for %s days now; `dachs site keep %s` shows and changes that.\n",
+			r.Site, grouped(int64(r.Keep)), r.Site)
+	}
 	if r.Overlap {
 		b.WriteString("The site had counts for some of these days before: who was counted there already is counted as another visitor here.\n")
 	}

@@ -57,6 +57,7 @@ type importReport struct {
 	First     string           `json:"first,omitempty"`          // days of the counted page views
 	Last      string           `json:"last,omitempty"`           //
 	NoAgents  bool             `json:"no_user_agents,omitempty"` // page views without a field for the user agent were counted
+	Keep      int              `json:"keep,omitempty"`           // days for which the site keeps details now, if the log made it keep more
 	Overlap   bool             `json:"overlap,omitempty"`        // the site had counts within First and Last before
 }
 
@@ -313,6 +314,9 @@ func (in *logImport) finish(lines *accesslog.Reader, again bool) (*importReport,
 	}
 	if err != nil {
 		return nil, fmt.Errorf("import log: %w", err)
+	}
+	if keep, ok := in.into.Extended(); ok {
+		r.Keep = keep.Detail
 	}
 	return r, nil
 }

@@ -20,6 +20,8 @@ import (
 type siteCmd struct {
 	Add    siteAddCmd    `cmd:"" help:"Add a site."`
 	List   siteListCmd   `cmd:"" help:"List all sites."`
+	Keep   siteKeepCmd   `cmd:"" help:"Show or change for how long a site's numbers are kept."`
+	Forget siteForgetCmd `cmd:"" help:"Delete all counts of some days."`
 	Remove siteRemoveCmd `cmd:"" help:"Remove a site with all its counts and tokens."`
 }
 
@@ -64,7 +66,7 @@ type siteRemoveCmd struct {
 
 // Run implements the command.
 func (c *siteRemoveCmd) Run(ctx context.Context, a *app) error {
-	if err := c.confirm(a); err != nil {
+	if err := a.confirm(c.Yes, "remove site", c.Domain, "all counts and tokens of "+c.Domain); err != nil {
 		return err
 	}
 	return a.with(ctx, local{}, func(cl *client) error {
@@ -77,18 +79,19 @@ func (c *siteRemoveCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// confirm asks on a terminal and insists on --yes elsewhere: counts that are gone cannot be had again.
-func (c *siteRemoveCmd) confirm(a *app) error {
-	if c.Yes {
+// confirm asks on a terminal and insists on --yes elsewhere: counts that are gone cannot be had again. what says what
+// would be deleted.
+func (a *app) confirm(yes bool, command, domain, what string) error {
+	if yes {
 		return nil
 	}
 	if f, ok := a.stdin.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		return usagef("remove site: this deletes all counts of %s; add --yes to do it", c.Domain)
+		return usagef("%s: this deletes %s; add --yes to do it", command, what)
 	}
-	fmt.Fprintf(a.stderr, "This deletes all counts and tokens of %s. Type the domain to go on: ", c.Domain)
+	fmt.Fprintf(a.stderr, "This deletes %s. Type the domain to go on: ", what)
 	typed, _ := bufio.NewReader(a.stdin).ReadString('\n')
-	if strings.TrimSpace(typed) != c.Domain {
-		return usagef("remove site: not confirmed, nothing was removed")
+	if strings.TrimSpace(typed) != domain {
+		return usagef("%s: not confirmed, nothing was deleted", command)
 	}
 	return nil
 }

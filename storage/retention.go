@@ -1,0 +1,242 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Retention says for how many whole days before today a site keeps what, counted in its own time zone. The zero value
+// of each field is its default.
+type Retention struct {
+	// Hours is how long combinations keep the hour. Later only the totals of each hour are left. Default 2.
+	Hours int `json:"hours,omitempty"`
+	// Detail is how long combinations of dimensions are kept. Later only totals by one dimension are left, without
+	// filters. Default: 25 months.
+	Detail int `json:"detail,omitempty"`
+	// Totals is how long anything is kept. Default: 25 months.
+	Totals int `json:"totals,omitempty"`
+}
+
+const (
+	defaultHours = 2
+	// defaultDays are 25 months: enough to compare with the year before last's same month.
+	defaultDays = 761
+	// maxDays keeps days within their 32 bits.
+	maxDays = 100_000
+)
+
+// OrDefault fills in the defaults.
+func (k Retention) OrDefault() Retention {
+	k.Hours = cmp.Or(k.Hours, defaultHours)
+	k.Totals = cmp.Or(k.Totals, max(defaultDays, k.Detail))
+	k.Detail = cmp.Or(k.Detail, min(defaultDays, k.Totals))
+	return k
+}
+
+// Check returns an error that says what is wrong with the numbers.
+func (k Retention) Check() error {
+	for _, days := range []int{k.Hours, k.Detail, k.Totals} {
+		if days < 0 || days > maxDays {
+			return fmt.Errorf("retention of %d days: want 1 to %d, or 0 for the default", days, maxDays)
+		}
+	}
+	if k = k.OrDefault(); k.Detail > k.Totals {
+		return fmt.Errorf("retention: details are kept for %d days and totals for %d: totals have to be kept at least as long", k.Detail, k.Totals)
+	}
+	return nil
+}
+
+// SetRetention changes for how long a site keeps its numbers, or returns ErrNotFound. What is older than that goes within
+// minutes, and cannot be had again.
+func (db *DB) SetRetention(domain string, keep Retention) error {
+	if err := keep.Check(); err != nil {
+		return err
+	}
+	err := db.changeSite(domain, func(s *Site) { s.Keep = keep })
+	if err != nil {
+		return fmt.Errorf("set retention of %s: %w", domain, err)
+	}
+	db.merges.letGo()
+	return nil
+}
+
+// trustClock is for how long the clock must have shown the same day before old days are let go because of it: a machine
+// that starts with a wrong clock must not lose its past until the clock is set.
+const trustClock = 10 * time.Minute
+
+// expirer lets go what has reached its age. It belongs to the goroutine that merges.
+type expirer struct {
+	db   *DB
+	done map[uint32]expiry // by site: what it was last looked through for
+	seen map[uint32]sight
+}
+
+// expiry is what decides which days of a site are too old.
+type expiry struct {
+	today Day
+	keep  Retention
+}
+
+// sight is since when it has been a day at a site.
+type sight struct {
+	today Day
+	since time.Time
+}
+
+func newExpirer(db *DB) *expirer {
+	return &expirer{db, make(map[uint32]expiry), make(map[uint32]sight)}
+}
+
+// run looks through all sites whose day, or retention, is another than before. Errors are logged: the next run tries
+// again. asked says that a person has just asked for it, and so believes the clock.
+func (x *expirer) run(asked bool) {
+	for _, s := range x.db.Sites() {
+		today, keep, ok := x.db.today(s.ID)
+		now := expiry{today, keep}
+		if x.seen[s.ID].today != today || x.seen[s.ID].since.IsZero() {
+			x.seen[s.ID] = sight{today, time.Now()}
+		}
+		if !ok || x.done[s.ID] == now || !asked && time.Since(x.seen[s.ID].since) < trustClock {
+			continue
+		}
+		switch err := x.db.expireSite(s, today, keep); {
+		case err == nil:
+			x.done[s.ID] = now
+		case !errors.Is(err, ErrClosed):
+			x.db.log.Error("cannot let old days go: trying again later", "site", s.Domain, "error", err)
+		}
+	}
+}
+
+// oldest is the first day whose details a site keeps.
+func (k Retention) oldest(today Day) Day { return today - Day(k.OrDefault().Detail) }
+
+func (db *DB) expireSite(s Site, today Day, keep Retention) error {
+	for _, t := range []Table{Hits, Visits} {
+		// Details are let go only where a rollup holds the totals: an older day that has just been imported is closed first.
+		if err := db.removeRuns(s.ID, t, minDay, keep.oldest(today)-1, closedLevel); err != nil {
+			return err
+		}
+		if err := db.removeRuns(s.ID, t, minDay, today-Day(keep.Totals)-1, 0); err != nil {
+			return err
+		}
+		if err := db.removeRuns(s.ID, t.rollups(), minDay, today-Day(keep.Totals)-1, 0); err != nil {
+			return err
+		}
+	}
+	return db.removeFingerprints(s.ID, minDay, today-Day(keep.Totals)-1)
+}
+
+// DeleteRange deletes everything that was counted for a site on days that are over, both inclusive. Other days are being
+// counted meanwhile. Errors wrap ErrNotFound and ErrNotOver. It returns once nothing of it can be asked for; Purge waits until it has left the files too.
+func (db *DB) DeleteRange(domain string, from, to Day) error {
+	s, ok := db.Site(domain)
+	if !ok {
+		return fmt.Errorf("delete days of %s: %w", domain, ErrNotFound)
+	}
+	if today, _, _ := db.today(s.ID); to >= today {
+		return fmt.Errorf("delete days of %s: %s is %w there: choose an earlier last day", domain, to, ErrNotOver)
+	}
+	for _, t := range []Table{Hits, Visits, hitRollups, visitRollups} {
+		if err := db.removeRuns(s.ID, t, from, to, 0); err != nil {
+			return fmt.Errorf("delete days of %s: %w", domain, err)
+		}
+	}
+	if err := db.removeFingerprints(s.ID, from, to); err != nil {
+		return fmt.Errorf("delete days of %s: %w", domain, err)
+	}
+	return nil
+}
+
+// No day that can be counted lies before minDay or after maxDay.
+const (
+	minDay Day = math.MinInt32
+	maxDay Day = math.MaxInt32
+)
+
+// removeRuns deletes the runs of a table on some days that have at least a level, headers before chunks. A merge that is
+// under way in one of them finds its runs gone.
+func (db *DB) removeRuns(site uint32, t Table, from, to Day, level uint8) error {
+	refs, err := db.runsOn(site, t, from, to)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(r runRef) bool { return r.level < level })
+	for some := range slices.Chunk(refs, maxTxnKeys/2) {
+		if err := db.dropHeaders(some); err != nil {
+			return err
+		}
+		for _, ref := range some {
+			if err := db.dropChunks(ref); err != nil {
+				return err
+			}
+		}
+		db.merges.left(true)
+	}
+	return nil
+}
+
+// dropHeaders makes runs count no longer. Their marks stay until their chunks are gone.
+func (db *DB) dropHeaders(refs []runRef) error {
+	db.structure.Lock()
+	defer db.structure.Unlock()
+	return db.update(func(txn *badger.Txn) error {
+		for _, ref := range refs {
+			if err := txn.Delete(ref.headerKey()); err != nil {
+				return err
+			}
+			if err := txn.Set(ref.runKey(prefixGarbage), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// runsOn lists the runs of a table on some days.
+func (db *DB) runsOn(site uint32, t Table, from, to Day) ([]runRef, error) {
+	var refs []runRef
+	err := db.view(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: tableHeaders(site, t)})
+		defer it.Close()
+		for it.Seek(dayHeaders(partition{site, t, from})); it.Valid(); it.Next() {
+			ref, err := parseHeaderKey(it.Item().Key())
+			if err != nil {
+				return err
+			}
+			if ref.day > to {
+				break
+			}
+			refs = append(refs, ref)
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// removeFingerprints forgets the imports that touch some days: they may be wanted again.
+func (db *DB) removeFingerprints(site uint32, from, to Day) error {
+	keys, err := db.keys(siteKeys(prefixImport, site), 0)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		first, last, err := parseImportKey(k)
+		if err != nil {
+			return err
+		}
+		if last < from || first > to {
+			continue
+		}
+		if err := db.update(func(txn *badger.Txn) error { return txn.Delete(k) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,390 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// clockStore opens a store in a directory whose day a test moves.
+func clockStore(t *testing.T, dir string, today *atomic.Int64) *DB {
+	t.Helper()
+	db, err := Open(dir, Options{Now: func() time.Time { return Day(today.Load()).Date().Add(12 * time.Hour) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil && !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// at moves a row to an hour.
+func at(rows []Row, hour int) []Row {
+	for i := range rows {
+		rows[i].Dims[Hour] = HourName(hour)
+	}
+	return rows
+}
+
+func mustImport(t *testing.T, db *DB, site uint32, rows ...Row) *Import {
+	t.Helper()
+	im, err := db.BeginImport(site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(im.Append(rows...), im.Commit(Fingerprint{}, true)); err != nil {
+		t.Fatal(err)
+	}
+	return im
+}
+
+// levels are the levels of a day's runs.
+func levels(t *testing.T, db *DB, p partition) []uint8 {
+	t.Helper()
+	refs, err := db.partitionRuns(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []uint8
+	for _, ref := range refs {
+		all = append(all, ref.level)
+	}
+	return all
+}
+
+// TestHoursLeaveTuples follows a day from when it is counted until long after, with imports in between.
+func TestHoursLeaveTuples(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	byHour := Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, VisitsTotal, PageViews, Events}, Interval: ByHour}
+	filtered := byHour
+	filtered.Filters = []Filter{is(Country, "DE")}
+	grouped := byHour
+	grouped.GroupBy = []Column{Path}
+	daily := filtered
+	daily.Interval, daily.GroupBy = Whole, []Column{Path}
+
+	for i := range 30 {
+		if err := db.Append(at(pageView(site.ID, 20000, fmt.Sprintf("/%d", i%3), "DE"), i%4)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, wantDaily := table(mustQuery(t, db, byHour)), table(mustQuery(t, db, daily))
+	if !strings.HasPrefix(want, "2024-10-04/00 [] 8 8 8 8\n") || !strings.HasPrefix(wantDaily, "2024-10-04/00 [\"/0\"] 10 10 10 10\n") {
+		t.Fatalf("counted\n%s%s", want, wantDaily)
+	}
+	check := func(when string, level uint8) {
+		t.Helper()
+		mustSettle(t, db)
+		if got := levels(t, db, partition{site.ID, Hits, 20000}); len(got) != 1 || got[0] != level {
+			t.Errorf("%s: runs of levels %d, want one of %d", when, got, level)
+		}
+		if got := table(mustQuery(t, db, byHour)); got != want {
+			t.Errorf("%s, by hour:\n%swant:\n%s", when, got, want)
+		}
+		if got := table(mustQuery(t, db, daily)); got != wantDaily {
+			t.Errorf("%s, by path:\n%swant:\n%s", when, got, wantDaily)
+		}
+		for _, q := range []Query{filtered, grouped} {
+			_, err := db.Query(t.Context(), q)
+			if kept := level != coarseLevel; kept != (err == nil) || !kept && !errors.Is(err, ErrNotKept) {
+				t.Errorf("%s, %v by hour: %v", when, q, err)
+			}
+		}
+	}
+	today.Store(20002)
+	check("two days later", closedLevel)
+	today.Store(20003)
+	check("three days later", coarseLevel)
+	rows := countRows(t, db, partition{site.ID, Hits, 20000})
+	if rows != 3 {
+		t.Errorf("%d tuples are left, want one for each path", rows)
+	}
+
+	late := at(pageView(site.ID, 20000, "/0", "DE"), 3)
+	mustImport(t, db, site.ID, late...)
+	want = strings.Replace(want, "/03 [] 7 7 7 7", "/03 [] 8 8 8 8", 1)
+	wantDaily = strings.Replace(wantDaily, `["/0"] 10 10 10 10`, `["/0"] 11 11 11 11`, 1)
+	check("after an import", coarseLevel)
+
+	today.Store(20000) // the clock is turned back, and hits come to a day that was coarse
+	if err := db.Append(at(pageView(site.ID, 20000, "/1", "DE"), 2)...); err != nil {
+		t.Fatal(err)
+	}
+	want = strings.Replace(want, "/02 [] 7 7 7 7", "/02 [] 8 8 8 8", 1)
+	wantDaily = strings.Replace(wantDaily, `["/1"] 10 10 10 10`, `["/1"] 11 11 11 11`, 1)
+	mustSettle(t, db)
+	if got := table(mustQuery(t, db, byHour)); got != want {
+		t.Errorf("with the clock turned back:\n%swant:\n%s", got, want)
+	}
+	today.Store(20001)
+	check("with the clock a day further", coarseLevel)
+}
+
+func countRows(t *testing.T, db *DB, p partition) (rows int) {
+	t.Helper()
+	refs, err := db.partitionRuns(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range refs {
+		h := mustHeader(t, db, ref)
+		for _, n := range h.blockRows {
+			rows += n
+		}
+	}
+	return rows
+}
+
+// TestRetention lets details go, then totals, beside ingestion.
+func TestRetention(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	dir := t.TempDir()
+	db := clockStore(t, dir, &today)
+	site, other := mustSite(t, db, "example.com"), mustSite(t, db, "example.org")
+	var rows []Row
+	for day := Day(19990); day < 20000; day++ {
+		for i := range 20 {
+			rows = append(rows, at(pageView(site.ID, day, fmt.Sprintf("/page-%d", i), "DE"), i)...)
+			rows = append(rows, pageView(other.ID, day, "/", "DE")...)
+		}
+	}
+	if err := db.Append(rows...); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	total := Query{Site: site.ID, From: 19990, To: 20000, Metrics: []Metric{Visitors, PageViews}, Interval: ByDay}
+	pages, hours, filtered := total, total, total
+	pages.Interval, pages.GroupBy, pages.Limit = Whole, []Column{Path}, 1
+	hours.Interval, hours.From, hours.To = ByHour, 19992, 19992
+	filtered.Filters = []Filter{is(Country, "DE"), is(Path, "/page-1")}
+	wantTotal, wantHours := table(mustQuery(t, db, total)), table(mustQuery(t, db, hours))
+	if strings.Count(wantTotal, " [] 20 20\n") != 10 || strings.Count(wantHours, "\n") != 20 {
+		t.Fatal(wantTotal, wantHours)
+	}
+
+	if err := db.SetRetention("example.com", Retention{Detail: 5, Totals: 8}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantTotal = wantTotal[strings.Index(wantTotal, Day(19992).String()):]
+	if got := table(mustQuery(t, db, total)); got != wantTotal {
+		t.Errorf("totals:\n%swant:\n%s", got, wantTotal)
+	}
+	if got := table(mustQuery(t, db, hours)); got != wantHours {
+		t.Errorf("hours of a day without details:\n%swant:\n%s", got, wantHours)
+	}
+	if got := table(mustQuery(t, db, pages)); got != Day(19990).String()+"/00 [\"/page-0\"] 8 8\n" {
+		t.Errorf("pages: %s", got)
+	}
+	if _, err := db.Query(t.Context(), filtered); !errors.Is(err, ErrNotKept) || !strings.Contains(err.Error(), Day(19992).String()) {
+		t.Errorf("filters over days without details: %v", err)
+	}
+	filtered.From = 19995
+	if got := mustQuery(t, db, filtered); len(got.Rows) != 5 {
+		t.Errorf("filters over days with details:\n%s", table(got))
+	}
+	onlyLive(t, db)
+
+	today.Store(20003)
+	newExpirer(db).run(true)
+	if got := mustQuery(t, db, total); len(got.Rows) != 5 {
+		t.Errorf("totals three days later:\n%s", table(got))
+	}
+	if first, _, _, err := db.Days(site.ID); first != 19995 || err != nil {
+		t.Errorf("first day %s, %v", first, err)
+	}
+	total.Site = other.ID
+	if got := mustQuery(t, db, total); len(got.Rows) != 10 {
+		t.Errorf("totals of the other site:\n%s", table(got))
+	}
+	db.Close()
+	db = clockStore(t, dir, &today)
+	if s, _ := db.Site("example.com"); s.Keep != (Retention{Detail: 5, Totals: 8}) {
+		t.Errorf("after a restart it keeps %+v", s.Keep)
+	}
+}
+
+// TestWrongClockLosesNothing starts a store far in the future, as a machine without a clock battery does.
+func TestWrongClockLosesNothing(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20001)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	today.Store(60000)
+	old := newExpirer(db)
+	old.run(false)
+	old.run(false)
+	today.Store(20001)
+	old.run(false)
+	if got := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}}); got.Rows[0].Values[0].Number != 1 {
+		t.Error("a clock that was wrong for a moment has deleted the past")
+	}
+}
+
+func TestImportOfOldDaysIsKept(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	im := mustImport(t, db, site.ID, pageView(site.ID, 16000, "/old", "DE")...)
+	keep, ok := im.Extended()
+	if want := 4000 + defaultDays; !ok || keep.Detail != want || keep.Totals != want {
+		t.Errorf("keeps %+v, %v", keep, ok)
+	}
+	newExpirer(db).run(true)
+	today.Store(20000 + defaultDays)
+	newExpirer(db).run(true)
+	q := Query{Site: site.ID, From: 16000, To: 16000, Metrics: []Metric{PageViews}}
+	if got := mustQuery(t, db, q); got.Rows[0].Values[0].Number != 1 {
+		t.Error("what was imported is gone")
+	}
+	if _, ok := mustImport(t, db, site.ID, pageView(site.ID, 16500, "/old", "DE")...).Extended(); ok {
+		t.Error("extended although it is kept long enough")
+	}
+	mustSettle(t, db)
+	today.Store(20001 + defaultDays)
+	newExpirer(db).run(true)
+	if got := mustQuery(t, db, q); got.Rows[0].Values[0].Number != 0 {
+		t.Error("what was imported is never let go")
+	}
+}
+
+func TestDeleteRange(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20010)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	for day := Day(20000); day <= 20010; day++ {
+		if err := db.Append(pageView(site.ID, day, "/", "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := Fingerprint{First: 20003, Last: 20004}
+	importOnce := func() error {
+		im, err := db.BeginImport(site.ID)
+		if err != nil {
+			return err
+		}
+		defer im.Rollback()
+		return errors.Join(im.Append(pageView(site.ID, 20003, "/", "DE")...), im.Commit(f, false))
+	}
+	if err := importOnce(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		domain   string
+		from, to Day
+		want     error
+	}{
+		"today":        {"example.com", 20000, 20010, ErrNotOver},
+		"unknown site": {"example.net", 20000, 20001, ErrNotFound},
+	} {
+		if err := db.DeleteRange(tt.domain, tt.from, tt.to); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := db.DeleteRange("example.com", 20002, 20005); err != nil {
+		t.Fatal(err)
+	}
+	q := Query{Site: site.ID, From: 20000, To: 20010, Metrics: []Metric{PageViews, Visitors}, Interval: ByDay}
+	if got := mustQuery(t, db, q); len(got.Rows) != 7 {
+		t.Errorf("left:\n%s", table(got))
+	}
+	if err := importOnce(); err != nil {
+		t.Errorf("what was deleted cannot be imported again: %v", err)
+	}
+	if first, last, ok, err := db.Days(site.ID); first != 20000 || last != 20010 || !ok || err != nil {
+		t.Errorf("Days = %v, %v, %v, %v", first, last, ok, err)
+	}
+}
+
+// TestRangeDeletedUnderAMerge takes the runs of a day away between reading and replacing them.
+func TestRangeDeletedUnderAMerge(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	for range 3 {
+		if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := partition{site.ID, Hits, 20000}
+	refs, err := db.partitionRuns(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &merging{db: db, refs: refs}
+	if err := m.write(runRef{p.site, p.table, p.day, 1, 7}); err != nil {
+		t.Fatal(err)
+	}
+	today.Store(20001)
+	if err := db.DeleteRange("example.com", 20000, 20000); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.replace(); !errors.Is(err, errReplaced) {
+		t.Errorf("replace = %v", err)
+	}
+	if err := m.abort(); err != nil {
+		t.Error(err)
+	}
+	for _, prefix := range []byte{prefixHeader, prefixChunk, prefixGarbage} {
+		if keys, err := db.keys([]byte{prefix}, 0); err != nil || len(keys) > 0 {
+			t.Errorf("%d keys %c are left, %v", len(keys), prefix, err)
+		}
+	}
+}
+
+func TestRetentionThatMakesNoSense(t *testing.T) {
+	for name, keep := range map[string]Retention{
+		"negative":              {Hours: -1},
+		"far too long":          {Totals: maxDays + 1},
+		"totals before details": {Detail: 100, Totals: 50},
+	} {
+		if err := keep.Check(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for _, keep := range []Retention{{}, {Detail: 2000}, {Totals: 30}, {Totals: 2000}} {
+		if err := keep.Check(); err != nil {
+			t.Errorf("%+v: %v", keep, err)
+		}
+	}
+}
+
+func mustHeader(t *testing.T, db *DB, ref runRef) (h header) {
+	t.Helper()
+	err := db.view(func(txn *badger.Txn) error {
+		item, err := txn.Get(ref.headerKey())
+		if err != nil {
+			return err
+		}
+		r, err := openRun(db.codec, txn, item)
+		if err == nil {
+			h = r.head
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
