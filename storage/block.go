@@ -122,8 +122,44 @@ func corruptf(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errCorrupt}, args...)...)
 }
 
-// appendColumn encodes a dictionary (front-coded) and its codes (0, 1 or 2 bytes each).
-func appendColumn(dst []byte, dict []string, codes []uint16) []byte {
+// base is what the codes of a column may refer to: another column of the block. nil: nothing.
+type base struct {
+	dict  []string
+	codes []uint16
+}
+
+// baseOf returns the base of a column, which has to be loaded.
+func (b *block) baseOf(s *schema, c Column) *base {
+	to, ok := s.relativeTo(c)
+	if !ok {
+		return nil
+	}
+	return &base{b.dicts[to], b.codes[to]}
+}
+
+// noCode is what translate writes for values that are not in a dictionary.
+const noCode = math.MaxUint16
+
+// translate returns the code in dict of each of the base's values. Both dictionaries are sorted.
+func (to *base) translate(dict []string) []uint16 {
+	own := make([]uint16, len(to.dict))
+	at := 0
+	for i, value := range to.dict {
+		for at < len(dict) && dict[at] < value {
+			at++
+		}
+		own[i] = noCode
+		if at < len(dict) && dict[at] == value {
+			own[i] = uint16(at)
+		}
+	}
+	return own
+}
+
+// appendColumn encodes a dictionary (front-coded) and its codes, in planes: the low bytes of all codes, then, if the
+// dictionary is large, the high bytes. With a base, code 0 stands for the value that the base has in this row, and all
+// others are one higher.
+func appendColumn(dst []byte, dict []string, codes []uint16, to *base) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(dict)))
 	last := ""
 	for _, s := range dict {
@@ -133,18 +169,41 @@ func appendColumn(dst []byte, dict []string, codes []uint16) []byte {
 		dst = append(dst, s[shared:]...)
 		last = s
 	}
-	switch {
-	case len(dict) <= 1:
-	case len(dict) <= 1<<8:
+	if to != nil {
+		codes = to.refer(dict, codes)
+	}
+	for plane := range codePlanes(len(dict), to) {
 		for _, c := range codes {
-			dst = append(dst, byte(c))
-		}
-	default:
-		for _, c := range codes {
-			dst = binary.LittleEndian.AppendUint16(dst, c)
+			dst = append(dst, byte(c>>(8*plane)))
 		}
 	}
 	return dst
+}
+
+// codePlanes is how many bytes the codes of a dictionary of n values take.
+func codePlanes(n int, to *base) int {
+	switch {
+	case n <= 1:
+		return 0
+	case to != nil:
+		n++
+	}
+	if n <= 1<<8 {
+		return 1
+	}
+	return 2
+}
+
+// refer rewrites the codes of a column as appendColumn stores them.
+func (to *base) refer(dict []string, codes []uint16) []uint16 {
+	own := to.translate(dict)
+	referring := make([]uint16, len(codes))
+	for i, c := range codes {
+		if own[to.codes[i]] != c {
+			referring[i] = c + 1
+		}
+	}
+	return referring
 }
 
 func commonPrefix(a, b string) int {
@@ -159,7 +218,7 @@ func commonPrefix(a, b string) int {
 
 // decodeColumn is the inverse of appendColumn for a block of rows rows. It copies what it returns, the codes into
 // the memory of codes.
-func decodeColumn(src []byte, rows int, codes []uint16) (dict []string, _ []uint16, err error) {
+func decodeColumn(src []byte, rows int, codes []uint16, to *base) (dict []string, _ []uint16, err error) {
 	n, src, err := readUvarint(src)
 	if err != nil || n == 0 || n > blockRows {
 		return nil, nil, corruptf("dictionary of %d values", n)
@@ -168,32 +227,55 @@ func decodeColumn(src []byte, rows int, codes []uint16) (dict []string, _ []uint
 		return nil, nil, err
 	}
 	codes = slices.Grow(codes[:0], rows)[:rows]
-	most := uint16(0)
-	switch {
-	case n <= 1:
+	planes := codePlanes(len(dict), to)
+	if len(src) != planes*rows {
+		return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
+	}
+	if planes == 0 {
 		clear(codes)
-	case n <= 1<<8:
-		if len(src) != rows {
-			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
-		}
+		return dict, codes, nil
+	}
+	if to != nil {
+		n++
+	}
+	most := uint16(0)
+	if planes == 1 {
 		for i, c := range src {
 			codes[i] = uint16(c)
 			most = max(most, uint16(c))
 		}
-	default:
-		if len(src) != 2*rows {
-			return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
-		}
-		for i := range codes {
-			c := binary.LittleEndian.Uint16(src[2*i:])
+	} else {
+		high := src[rows:]
+		for i, low := range src[:rows] {
+			c := uint16(high[i])<<8 | uint16(low)
 			codes[i] = c
 			most = max(most, c)
 		}
 	}
-	if int(most) >= len(dict) {
+	if uint64(most) >= n {
 		return nil, nil, corruptf("code %d in a dictionary of %d", most, len(dict))
 	}
+	if to != nil && !to.resolve(dict, codes) {
+		return nil, nil, corruptf("code refers to a value that is not in the dictionary")
+	}
 	return dict, codes, nil
+}
+
+// resolve is the inverse of refer, in place. It returns false if a code refers to a value that dict lacks.
+func (to *base) resolve(dict []string, codes []uint16) bool {
+	own := to.translate(dict)
+	for i, c := range codes {
+		if c == 0 {
+			c = own[to.codes[i]]
+			if c == noCode {
+				return false
+			}
+			codes[i] = c
+		} else {
+			codes[i] = c - 1
+		}
+	}
+	return true
 }
 
 // decodeDict reads n front-coded values. They share the memory of one string.
@@ -238,32 +320,25 @@ func readUvarint(src []byte) (uint64, []byte, error) {
 	return v, src[n:], nil
 }
 
-// appendSums encodes a measure: a width in bytes (0 if all are equal, then the value as a varint), and the
-// values as signed little-endian numbers of that width.
+// appendSums encodes a measure: a width in bytes (0 if all are equal, then the value as a varint), and the values as
+// signed little-endian numbers of that width, in planes: the first bytes of all, then the second ones and so on.
 func appendSums(dst []byte, sums []int64) []byte {
 	lo, hi := slices.Min(sums), slices.Max(sums)
+	width := 8
 	switch {
 	case lo == hi:
 		return binary.AppendVarint(append(dst, 0), lo)
 	case lo >= math.MinInt8 && hi <= math.MaxInt8:
-		dst = append(dst, 1)
-		for _, v := range sums {
-			dst = append(dst, byte(v))
-		}
+		width = 1
 	case lo >= math.MinInt16 && hi <= math.MaxInt16:
-		dst = append(dst, 2)
-		for _, v := range sums {
-			dst = binary.LittleEndian.AppendUint16(dst, uint16(v))
-		}
+		width = 2
 	case lo >= math.MinInt32 && hi <= math.MaxInt32:
-		dst = append(dst, 4)
+		width = 4
+	}
+	dst = append(dst, byte(width))
+	for plane := range width {
 		for _, v := range sums {
-			dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
-		}
-	default:
-		dst = append(dst, 8)
-		for _, v := range sums {
-			dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
+			dst = append(dst, byte(v>>(8*plane)))
 		}
 	}
 	return dst
@@ -295,16 +370,18 @@ func decodeSums(src []byte, rows int, sums []int64) ([]int64, error) {
 			sums[i] = int64(int8(src[i]))
 		}
 	case 2:
+		high := src[rows:]
 		for i := range sums {
-			sums[i] = int64(int16(binary.LittleEndian.Uint16(src[2*i:])))
+			sums[i] = int64(int16(uint16(high[i])<<8 | uint16(src[i])))
 		}
-	case 4:
+	case 4, 8:
+		unused := 64 - 8*width
 		for i := range sums {
-			sums[i] = int64(int32(binary.LittleEndian.Uint32(src[4*i:])))
-		}
-	case 8:
-		for i := range sums {
-			sums[i] = int64(binary.LittleEndian.Uint64(src[8*i:]))
+			v := uint64(0)
+			for plane := range width {
+				v |= uint64(src[plane*rows+i]) << (8 * plane)
+			}
+			sums[i] = int64(v<<unused) >> unused // carries the sign
 		}
 	default:
 		return nil, corruptf("measure of width %d", width)

@@ -20,9 +20,26 @@ func TestColumnRoundTrip(t *testing.T) {
 		for i := range codes {
 			codes[i] = uint16(r.IntN(values))
 		}
-		gotDict, gotCodes, err := decodeColumn(appendColumn(nil, dict, codes), len(codes), nil)
-		if err != nil || !slices.Equal(gotDict, dict) || !slices.Equal(gotCodes, codes) {
-			t.Errorf("%d values: not the same after a round trip, %v", values, err)
+		// A base that shares some of the values, and in some rows has the same.
+		to := &base{codes: make([]uint16, len(codes))}
+		for i, value := range dict {
+			if i%3 > 0 {
+				to.dict = append(to.dict, value)
+			}
+		}
+		to.dict = append(to.dict, "/zzz")
+		for i, c := range codes {
+			to.codes[i] = uint16(len(to.dict) - 1)
+			if at, ok := slices.BinarySearch(to.dict, dict[c]); ok && i%2 == 0 {
+				to.codes[i] = uint16(at)
+			}
+		}
+		for _, to := range []*base{nil, to} {
+			stored := appendColumn(nil, dict, codes, to)
+			gotDict, gotCodes, err := decodeColumn(stored, len(codes), nil, to)
+			if err != nil || !slices.Equal(gotDict, dict) || !slices.Equal(gotCodes, codes) {
+				t.Errorf("%d values: not the same after a round trip, %v", values, err)
+			}
 		}
 	}
 }
@@ -59,14 +76,17 @@ func TestBlockDictionariesAreSorted(t *testing.T) {
 
 // FuzzDecode checks that damaged bytes give an error or a well-formed column, and never a panic.
 func FuzzDecode(f *testing.F) {
-	f.Add(appendColumn(nil, []string{"", "a", "ab"}, []uint16{0, 1, 2, 1}), uint16(4))
+	f.Add(appendColumn(nil, []string{"", "a", "ab"}, []uint16{0, 1, 2, 1}, nil), uint16(4))
 	f.Add(appendSums(nil, []int64{1, 300, -5}), uint16(3))
 	h := header{blockRows: []int{5}, inline: []byte{1, 2, 3}}
 	f.Add(h.append(nil), uint16(5))
 	f.Fuzz(func(t *testing.T, src []byte, rows uint16) {
-		if dict, codes, err := decodeColumn(src, max(int(rows), 1), nil); err == nil {
-			for _, c := range codes {
-				_ = dict[c]
+		n := max(int(rows), 1)
+		for _, to := range []*base{nil, {[]string{"", "b"}, make([]uint16, n)}} {
+			if dict, codes, err := decodeColumn(src, n, nil, to); err == nil {
+				for _, c := range codes {
+					_ = dict[c]
+				}
 			}
 		}
 		if sums, err := decodeSums(src, int(rows), nil); err == nil && len(sums) != int(rows) {

@@ -183,12 +183,8 @@ func TestReadersInTheWayOfPurge(t *testing.T) {
 	}
 	mustSettle(t, db)
 	reader := db.badger.NewTransaction(false)
-	refs, err := db.runsOn(site.ID, Hits, 20000, 20000)
-	if err != nil || len(refs) == 0 {
+	if refs, err := db.dropHeaders(site.ID, Hits, 20000, 20000, 0); err != nil || len(refs) == 0 {
 		t.Fatal(refs, err)
-	}
-	if err := db.dropHeaders(refs); err != nil {
-		t.Fatal(err)
 	}
 	for range 2 { // with the reader in the way, by hand
 		if err := errors.Join(db.flushMemtables(), db.flatten()); err != nil {

@@ -140,10 +140,17 @@ var ErrBadQuery = errors.New("bad query")
 // of the wrapping error says which and can be shown to people.
 var ErrNotKept = errors.New("not kept any more")
 
-func errNoHours(day Day) error {
-	return fmt.Errorf("%w: of %s only the totals of each hour are left; ask by day, or without filters and dimensions", ErrNotKept, day)
+// notKept is why a job has no answer: what it asks about has left the store on a day, and all days before it.
+type notKept struct {
+	day  Day
+	left string
 }
 
-func errTooOld(day Day) error {
-	return fmt.Errorf("%w: of %s only totals by one dimension are left; ask without filters, or about later days", ErrNotKept, day)
-}
+// What is left where more has been.
+const (
+	leftHours  = "the totals of each hour are left; ask by day, or without filters and dimensions"
+	leftTotals = "totals by one dimension are left; ask without filters, or about later days"
+)
+
+func (e *notKept) Error() string { return fmt.Sprintf("%v: of %s and before only %s", ErrNotKept, e.day, e.left) }
+func (e *notKept) Unwrap() error { return ErrNotKept }

@@ -163,30 +163,32 @@ const (
 // removeRuns deletes the runs of a table on some days that have at least a level, headers before chunks. A merge that is
 // under way in one of them finds its runs gone.
 func (db *DB) removeRuns(site uint32, t Table, from, to Day, level uint8) error {
-	refs, err := db.runsOn(site, t, from, to)
-	if err != nil {
-		return err
-	}
-	refs = slices.DeleteFunc(refs, func(r runRef) bool { return r.level < level })
-	for some := range slices.Chunk(refs, maxTxnKeys/2) {
-		if err := db.dropHeaders(some); err != nil {
+	for {
+		refs, err := db.dropHeaders(site, t, from, to, level)
+		if err != nil || len(refs) == 0 {
 			return err
 		}
-		for _, ref := range some {
+		for _, ref := range refs {
 			if err := db.dropChunks(ref); err != nil {
 				return err
 			}
 		}
 		db.merges.left(true)
 	}
-	return nil
 }
 
-// dropHeaders makes runs count no longer. Their marks stay until their chunks are gone.
-func (db *DB) dropHeaders(refs []runRef) error {
-	db.structure.Lock()
+// dropHeaders makes runs count no longer, as many as one transaction takes, and returns them. Their marks stay until their
+// chunks are gone.
+func (db *DB) dropHeaders(site uint32, t Table, from, to Day, level uint8) ([]runRef, error) {
+	db.structure.Lock() // or a merge could put its run in the place of those that are listed here
 	defer db.structure.Unlock()
-	return db.update(func(txn *badger.Txn) error {
+	refs, err := db.runsOn(site, t, from, to)
+	if err != nil {
+		return nil, err
+	}
+	refs = slices.DeleteFunc(refs, func(r runRef) bool { return r.level < level })
+	refs = refs[:min(len(refs), maxTxnKeys/2)]
+	return refs, db.update(func(txn *badger.Txn) error {
 		for _, ref := range refs {
 			if err := txn.Delete(ref.headerKey()); err != nil {
 				return err

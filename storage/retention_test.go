@@ -190,7 +190,7 @@ func TestRetention(t *testing.T) {
 	if got := table(mustQuery(t, db, pages)); got != Day(19990).String()+"/00 [\"/page-0\"] 8 8\n" {
 		t.Errorf("pages: %s", got)
 	}
-	if _, err := db.Query(t.Context(), filtered); !errors.Is(err, ErrNotKept) || !strings.Contains(err.Error(), Day(19992).String()) {
+	if _, err := db.Query(t.Context(), filtered); !errors.Is(err, ErrNotKept) || !strings.Contains(err.Error(), Day(19994).String()) {
 		t.Errorf("filters over days without details: %v", err)
 	}
 	filtered.From = 19995

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/klauspost/compress/zstd"
 )
 
 // inlineBytes is the largest run that is kept whole in the value of its header: one key for a commit, and
@@ -61,7 +60,7 @@ func inlineBlock(s *schema, b *block) []byte {
 		return len(dst) <= inlineBytes
 	}
 	for _, c := range s.columns {
-		part = appendColumn(part[:0], b.dicts[c], b.codes[c])
+		part = appendColumn(part[:0], b.dicts[c], b.codes[c], b.baseOf(s, c))
 		if !put(part) {
 			return nil
 		}
@@ -90,52 +89,6 @@ func inlineParts(s *schema, src []byte) ([][]byte, error) {
 		return nil, corruptf("inline run has %d columns, want %d", len(parts), len(s.columns)+s.measures)
 	}
 	return parts, nil
-}
-
-// codec compresses chunks. It is safe for concurrent use.
-type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
-}
-
-// maxChunkBytes bounds what a chunk may claim to decompress to.
-const maxChunkBytes = 64 << 20
-
-func newCodec() (*codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
-		zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true))
-	if err != nil {
-		return nil, fmt.Errorf("make encoder: %w", err)
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(maxChunkBytes))
-	if err != nil {
-		return nil, fmt.Errorf("make decoder: %w", err)
-	}
-	return &codec{enc, dec}, nil
-}
-
-func (c *codec) close() {
-	c.enc.Close()
-	c.dec.Close()
-}
-
-// chunks encodes every column and measure of a block as the values of its chunk keys.
-func (c *codec) chunks(s *schema, ref runRef, n int, b *block, put func(key, value []byte) error) error {
-	var raw []byte
-	for _, col := range s.columns {
-		raw = appendColumn(raw[:0], b.dicts[col], b.codes[col])
-		if err := put(ref.chunkKey(n, uint8(col)), c.enc.EncodeAll(raw, nil)); err != nil {
-			return err
-		}
-	}
-	for m := range s.measures {
-		raw = appendSums(raw[:0], b.sums[m])
-		if err := put(ref.chunkKey(n, uint8(measureColumn+m)), c.enc.EncodeAll(raw, nil)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // run reads one run within a transaction.
@@ -191,11 +144,11 @@ func (r *run) raw(n int, column uint8) ([]byte, error) {
 		return nil, err
 	}
 	err = item.Value(func(v []byte) error {
-		r.buf, err = r.codec.dec.DecodeAll(v, r.buf[:0])
+		r.buf, err = r.codec.unpack(v, r.buf[:0])
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+		return nil, err
 	}
 	return r.buf, nil
 }
@@ -205,9 +158,14 @@ func (r *run) loadColumn(n int, b *block, c Column) error {
 	if b.dicts[c] != nil {
 		return nil
 	}
+	if to, ok := r.s.relativeTo(c); ok {
+		if err := r.loadColumn(n, b, to); err != nil {
+			return err
+		}
+	}
 	raw, err := r.raw(n, uint8(c))
 	if err == nil {
-		b.dicts[c], b.codes[c], err = decodeColumn(raw, b.rows, b.codes[c])
+		b.dicts[c], b.codes[c], err = decodeColumn(raw, b.rows, b.codes[c], b.baseOf(r.s, c))
 	}
 	if err != nil {
 		return r.wrap(err)

@@ -24,7 +24,7 @@ type job struct {
 	q      *Query
 	plan   *plan
 	groups groups
-	err    error // why there is no answer: what it asks about is kept no longer
+	err    *notKept // why there is no answer
 }
 
 // groups are the rows of an answer as they grow.
@@ -130,7 +130,9 @@ func (sc *scan) table(t Table) error {
 			return w.err
 		}
 		for i, j := range jobs {
-			j.err = cmp.Or(j.err, w.failed[i])
+			if e := w.failed[i]; e != nil && (j.err == nil || j.err.day < e.day) {
+				j.err = e
+			}
 			for key, g := range w.groups[i] {
 				j.groups.get(key).add(g)
 			}
@@ -192,15 +194,15 @@ type worker struct {
 	sc     *scan
 	table  Table
 	jobs   []*job
-	groups []groups // by job
-	failed []error  // by job: why it has no answer
+	groups []groups   // by job
+	failed []*notKept // by job: why it has no answer
 	block  block
 	view   view
 	err    error
 }
 
 func newWorker(sc *scan, t Table, jobs []*job) *worker {
-	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]error, len(jobs))}
+	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]*notKept, len(jobs))}
 	for i := range w.groups {
 		w.groups[i] = make(groups)
 	}
@@ -242,7 +244,7 @@ func (w *worker) day(d dayRuns) error {
 		}
 		runs = append(runs, source{rollup, by})
 		for _, i := range slices.Concat(whole, rest) {
-			w.fail(i, errTooOld(d.day))
+			w.fail(i, d.day, leftTotals)
 		}
 	}
 	return w.runs(runs)
@@ -271,10 +273,10 @@ func (w *worker) split(rollup *run, jobs []int) (by, rest []int, err error) {
 	return by, rest, nil
 }
 
-// fail notes why a job has no answer, the first time.
-func (w *worker) fail(i int, err error) {
-	if w.failed[i] == nil {
-		w.failed[i] = err
+// fail notes that a job has no answer because of a day. The last such day is what it needs to know.
+func (w *worker) fail(i int, day Day, left string) {
+	if w.failed[i] == nil || w.failed[i].day < day {
+		w.failed[i] = &notKept{day, left}
 	}
 }
 
@@ -296,9 +298,9 @@ func (w *worker) run(from source, touched map[*group]bool) error {
 	r := from.run
 	jobs := slices.DeleteFunc(slices.Clone(from.jobs), func(i int) bool {
 		if w.jobs[i].q.Interval == ByHour && r.ref.level == coarseLevel && r.ref.table == w.table {
-			w.fail(i, errNoHours(r.ref.day))
+			w.fail(i, r.ref.day, leftHours)
 		}
-		return w.failed[i] != nil
+		return w.failed[i] != nil // the rest of its rows are of no use
 	})
 	for n, rows := range r.head.blockRows {
 		if err := w.sc.ctx.Err(); err != nil {

@@ -101,6 +101,19 @@ const (
 // maxMeasures is the number of sums that a Row has room for.
 const maxMeasures = int(hitMeasures)
 
+// relativeTo returns the column that a column's codes refer to: it often has the same value.
+func (s *schema) relativeTo(c Column) (base Column, ok bool) {
+	switch {
+	case s.table == Hits && c == Entry: // most pages are entry pages
+		return Path, true
+	case s.table == Hits && c == Previous: // the second page of a visit
+		return Entry, true
+	case s.table == Visits && c == Exit: // visits of one page
+		return Entry, true
+	}
+	return 0, false
+}
+
 // schema is what the engine knows of a table.
 type schema struct {
 	table    Table
@@ -116,8 +129,8 @@ type schema struct {
 // were tried on a million page views of dachs bench this one takes the fewest bytes, 9.2 a page view; with hour, entry
 // and previous page in front of the attributes it was 11.0.
 var attributeColumns = []Column{
-	Channel, Source, UTMMedium, UTMSource, Device, OS, Browser, OSVersion, BrowserVersion, Language,
-	Country, Region, City, Screen, Referrer, UTMCampaign, UTMTerm, UTMContent,
+	Channel, Source, Referrer, UTMMedium, UTMSource, UTMCampaign, UTMTerm, UTMContent,
+	Device, OS, Browser, OSVersion, BrowserVersion, Language, Country, Region, City, Screen,
 }
 
 var (
