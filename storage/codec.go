@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/huff0"
@@ -169,8 +170,9 @@ func (c *codec) unpackPiece(dst []byte, coding byte, stored []byte, size int) ([
 		if len(stored) != 1 {
 			return nil, errors.New("no single byte")
 		}
-		for range size {
-			dst = append(dst, stored[0])
+		dst = slices.Grow(dst, size)[:len(dst)+size]
+		for i := range dst[len(dst)-size:] {
+			dst[len(dst)-size+i] = stored[0]
 		}
 		return dst, nil
 	}
@@ -187,7 +189,7 @@ func (c *codec) unpackHuff(dst, stored []byte, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	dst = append(dst, make([]byte, size)...)
+	dst = slices.Grow(dst, size)[:len(dst)+size]
 	// The decoder fills the capacity of what it is given.
 	piece, err := s.Decoder().Decompress4X(dst[len(dst)-size:len(dst)-size:len(dst)], stored)
 	if err == nil && len(piece) != size {

@@ -68,8 +68,8 @@ func (im *Import) Append(rows ...Row) error {
 
 // flush writes what was gathered as runs that do not count yet.
 func (im *Import) flush() error {
-	for _, p := range im.sums.sorted() {
-		err := im.writePartition(p, im.sums.parts[p])
+	for _, p := range im.sums.partitions() {
+		err := im.writePartition(p, im.sums.sorted(p))
 		if errors.Is(err, errStopped) {
 			err = ErrClosed
 		}
@@ -81,7 +81,7 @@ func (im *Import) flush() error {
 	return nil
 }
 
-func (im *Import) writePartition(p partition, rows []*Row) error {
+func (im *Import) writePartition(p partition, rows []*sumRow) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -93,9 +93,10 @@ func (im *Import) writePartition(p partition, rows []*Row) error {
 		return err
 	}
 	im.runs = append(im.runs, importedRun{ref: w.ref}) // for Rollback, from here on
-	sortRows(w.s, rows)
+	var dims [columns]string
 	for _, r := range rows {
-		if err := w.add(&r.Dims, &r.Sums); err != nil {
+		r.tuple(w.s, &dims)
+		if err := w.add(&dims, &r.sums); err != nil {
 			return err
 		}
 	}

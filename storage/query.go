@@ -152,5 +152,7 @@ const (
 	leftTotals = "totals by one dimension are left; ask without filters, or about later days"
 )
 
-func (e *notKept) Error() string { return fmt.Sprintf("%v: of %s and before only %s", ErrNotKept, e.day, e.left) }
+func (e *notKept) Error() string {
+	return fmt.Sprintf("%v: of %s and before only %s", ErrNotKept, e.day, e.left)
+}
 func (e *notKept) Unwrap() error { return ErrNotKept }

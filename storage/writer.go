@@ -1,15 +1,12 @@
 package storage
 
 import (
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -244,11 +241,11 @@ func (db *DB) commit(batches []*Batch) (stored int, err error) {
 	}
 	refs := make([]runRef, 0, len(sums.parts))
 	err = db.update(func(txn *badger.Txn) error {
-		for _, p := range sums.sorted() {
+		for _, p := range sums.partitions() {
 			if !db.alive(p.site) {
 				continue // removed since the hit was counted
 			}
-			ref, err := db.writeSmall(txn, p, sums.parts[p])
+			ref, err := db.writeSmall(txn, p, sums.sorted(p))
 			if err != nil {
 				return err
 			}
@@ -272,12 +269,11 @@ func (db *DB) commit(batches []*Batch) (stored int, err error) {
 }
 
 // writeSmall writes the rows of one partition within a commit.
-func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*Row) ([]runRef, error) {
+func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*sumRow) ([]runRef, error) {
 	s, err := schemaOf(p.table)
 	if err != nil {
 		return nil, err
 	}
-	sortRows(s, rows)
 	bl := newBuilder(s)
 	var refs []runRef
 	flush := func() error {
@@ -292,83 +288,18 @@ func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*Row) ([]runRef, e
 		refs = append(refs, ref)
 		return txn.Set(ref.headerKey(), h.append(nil))
 	}
+	var dims [columns]string
 	for _, r := range rows {
 		if bl.full() {
 			if err := flush(); err != nil {
 				return nil, err
 			}
 		}
-		bl.add(&r.Dims, &r.Sums)
+		r.tuple(s, &dims)
+		bl.add(&dims, &r.sums)
 	}
 	if bl.b.rows == 0 {
 		return refs, nil
 	}
 	return refs, flush()
-}
-
-// summer adds up equal tuples.
-type summer struct {
-	bytes int // rough size of what is held
-	parts map[partition][]*Row
-	index map[string]*Row // by partition and tuple
-	key   []byte
-}
-
-func newSummer() *summer {
-	return &summer{parts: make(map[partition][]*Row), index: make(map[string]*Row)}
-}
-
-// add adds a copy of what it needs of r. Columns that the table does not have are dropped.
-func (m *summer) add(r *Row) {
-	s, err := schemaOf(r.Table)
-	if err != nil {
-		return // Submit and Import.Append refuse such rows
-	}
-	m.key = appendPartition(m.key[:0], r.Site, r.Table, r.Day)
-	for _, c := range s.columns {
-		m.key = binary.AppendUvarint(m.key, uint64(len(r.Dims[c])))
-		m.key = append(m.key, r.Dims[c]...)
-	}
-	sum, ok := m.index[string(m.key)]
-	if !ok {
-		sum = &Row{Site: r.Site, Table: r.Table, Day: r.Day}
-		for _, c := range s.columns {
-			sum.Dims[c] = r.Dims[c]
-		}
-		m.index[string(m.key)] = sum
-		p := partition{r.Site, r.Table, r.Day}
-		m.parts[p] = append(m.parts[p], sum)
-		m.bytes += 2*len(m.key) + int(unsafe.Sizeof(*sum))
-	}
-	for i := range s.measures {
-		sum.Sums[i] += r.Sums[i]
-	}
-}
-
-// sorted returns the partitions in the order of their keys and drops the rows that came to nothing.
-func (m *summer) sorted() []partition {
-	all := make([]partition, 0, len(m.parts))
-	for p, rows := range m.parts {
-		m.parts[p] = slices.DeleteFunc(rows, func(r *Row) bool { return r.Sums == [maxMeasures]int64{} })
-		all = append(all, p)
-	}
-	slices.SortFunc(all, comparePartitions)
-	return all
-}
-
-func comparePartitions(a, b partition) int {
-	return cmp.Or(cmp.Compare(a.site, b.site), cmp.Compare(a.table, b.table), cmp.Compare(a.day, b.day))
-}
-
-func sortRows(s *schema, rows []*Row) {
-	slices.SortFunc(rows, func(a, b *Row) int { return compareTuples(s, &a.Dims, &b.Dims) })
-}
-
-func compareTuples(s *schema, a, b *[columns]string) int {
-	for _, c := range s.columns {
-		if d := cmp.Compare(a[c], b[c]); d != 0 {
-			return d
-		}
-	}
-	return 0
 }
