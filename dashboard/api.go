@@ -141,7 +141,7 @@ func (a *statsAPI) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &told):
 		status, text = told.status, told.text
-	case errors.Is(err, storage.ErrBadQuery), errors.Is(err, storage.ErrNotTogether):
+	case errors.Is(err, storage.ErrBadQuery), errors.Is(err, storage.ErrNotTogether), errors.Is(err, storage.ErrNotKept):
 		status, text = http.StatusBadRequest, err.Error()
 	case errors.Is(err, storage.ErrClosed), r.Context().Err() != nil:
 		status, text = http.StatusServiceUnavailable, "the server is stopping; try again later"

@@ -72,7 +72,7 @@ type bucket struct {
 // newChart lays out a series. now is the time at the site: what has not begun is not drawn as zero.
 func newChart(st state, a answer, now time.Time) *chart {
 	if a.err != nil {
-		return &chart{Note: notTogether}
+		return &chart{Note: why(a.err, st.period.Interval)}
 	}
 	c := &chart{
 		Height: chartTop + chartHeight + chartBottom, Top: chartTop, Plot: chartHeight,

@@ -121,7 +121,7 @@ func (s *Server) panelView(st state, p panel, a answer, total storage.Value) pan
 	res := a.res
 	view := panelView{panel: p, Heading: columnLabel(p.Column), Total: res.Total}
 	if a.err != nil {
-		view.Note = notTogether
+		view.Note = why(a.err, storage.Whole)
 		return view
 	}
 	if len(res.Rows) == 0 {

@@ -443,3 +443,32 @@ func TestNoVerdictBeforeTheEnd(t *testing.T) {
 	f(custom(b.today()+1, b.today()+3), false)
 	f(custom(b.today()-20, b.today()-1), true)
 }
+
+// TestWhatIsNotKeptAnyMore asks about days that have lost their hours, and about days that have lost their details.
+func TestWhatIsNotKeptAnyMore(t *testing.T) {
+	b, site, _ := shop(t)
+	if err := b.db.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	day := "/sites/shop.example?period=custom&from=2026-11-10&to=2026-11-10"
+	if page := b.page(day); strings.Contains(page, noHours) || len(shownPanel(page, "pages")) == 0 {
+		t.Error("hours are gone without filters")
+	}
+	page := b.page(day + "&f=is,visit:country,DE")
+	if strings.Count(page, noHours) != 1 || len(shownPanel(page, "pages")) == 0 {
+		t.Error("hours under a filter are not explained, or the rest of the report is missing")
+	}
+	if err := b.db.SetRetention(site.Domain, storage.Retention{Detail: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.db.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.page(day); strings.Contains(page, noDetails) || len(shownPanel(page, "countries")) == 0 {
+		t.Error("totals are gone without filters")
+	}
+	page = b.page(day + "&f=is,visit:country,DE")
+	if !strings.Contains(page, noDetails) || len(shown(page)) != 0 {
+		t.Error("numbers under a filter without details are not explained")
+	}
+}

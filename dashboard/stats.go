@@ -18,7 +18,21 @@ const (
 
 	// notTogether stands in place of numbers that no table can give. See storage.ErrNotTogether.
 	notTogether = "These numbers are not kept together with the current filters. Remove one of them to see this."
+	// noHours and noDetails do where time has passed over them. See storage.ErrNotKept.
+	noHours   = "Of these days only the totals of each hour are kept. Remove the filters to see them."
+	noDetails = "Of some of these days only totals are kept. Remove the filters, or choose later days, to see this."
 )
+
+// why says why the store has no answer.
+func why(err error, i storage.Interval) string {
+	switch {
+	case errors.Is(err, storage.ErrNotKept) && i == storage.ByHour:
+		return noHours
+	case errors.Is(err, storage.ErrNotKept):
+		return noDetails
+	}
+	return notTogether
+}
 
 // periodLinks are the periods that the page offers beside a custom one.
 var periodLinks = []struct{ name, label string }{
@@ -156,12 +170,13 @@ func parseState(r *http.Request, site storage.Site, now time.Time, first storage
 // answer is what the store said to one question; at most one of the two is set.
 type answer struct {
 	res storage.Result
-	err error // wraps storage.ErrNotTogether
+	err error // wraps storage.ErrNotTogether or ErrNotKept
 }
 
 // answers is all that a report shows.
 type answers struct {
 	now, before []storage.Value // one for each of tileMetrics; nil if they cannot be told
+	untold      error           // why now cannot
 	compared    bool            // there is a period before
 	chart       answer
 	panels      map[string]answer // by panel.ID
@@ -211,6 +226,7 @@ func sortAnswers(st state, panels []panel, compared bool, found []storage.Answer
 		return f
 	}
 	a := &answers{compared: compared, panels: map[string]answer{}}
+	a.untold = found[0].Err
 	a.now = totals(next(), tileMetrics())
 	if compared {
 		a.before = totals(next(), tileMetrics())
@@ -239,7 +255,7 @@ func panelsOf(st state) (panels []panel, limit int) {
 
 // tolerate lets pass what the page can say in a sentence.
 func tolerate(err error) error {
-	if errors.Is(err, storage.ErrNotTogether) {
+	if errors.Is(err, storage.ErrNotTogether) || errors.Is(err, storage.ErrNotKept) {
 		return nil
 	}
 	return err
@@ -324,7 +340,7 @@ func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Tim
 	}
 	total := storage.Value{Null: true}
 	if a.now == nil {
-		view.TileNote = notTogether
+		view.TileNote = why(a.untold, storage.Whole)
 	} else {
 		total = a.now[0]
 		view.Tiles = tiles(a.now, a.before, view.Unfinished)

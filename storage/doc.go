@@ -20,6 +20,14 @@
 // visitors. An event that comes before the first page view of its visit has no entry page under filters over
 // single hits. Engaged time and scroll depth are booked on the page, without the page before it.
 //
+// # What is let go
+//
+// When a day is over at its site, its runs become one and a rollup is written: sums by one dimension at a time. Some days
+// later the hour leaves the tuples, and the totals of each hour stay in the rollup (Retention.Hours); then the tuples go
+// and the rollup stays (Detail); then the rollup goes too (Totals). Questions that come too late have no answer:
+// ErrNotKept. An import opens a day again, and it is closed once more. What has been replaced or deleted leaves Badger's
+// files within the hour, at once after a removal, and always before Purge returns.
+//
 // # Faults
 //
 // While too little space is free on the disk, nothing is written: Append fails with ErrUnavailable, and works again
