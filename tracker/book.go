@@ -20,8 +20,11 @@ type (
 // Book counts the hits of one site: it knows who is new on each of a few days, and turns hits into the
 // increments that they raise. A live site keeps one day, an import several. One goroutine at a time may use it.
 type Book struct {
+	store  *storage.DB
 	site   storage.Site
 	random io.Reader
+	limits *limits
+	tally  *tally
 	keep   int
 	days   []*bookDay           // least recently used first
 	closed map[storage.Day]bool // days that are not opened again; nil if every day is
@@ -30,18 +33,24 @@ type Book struct {
 type bookDay struct {
 	day   storage.Day
 	table *table
+	caps  *caps
 	full  bool // it has been said that the table is full
+	// unread is why caps does not know all that the store has; nil once that has been said. Hits are counted all the same.
+	unread error
 }
 
-// NewBook makes a book that holds up to days local days at once. Keys are read from random.
-func NewBook(site storage.Site, days int, random io.Reader) *Book {
-	return &Book{site: site, random: random, keep: max(days, 1), closed: make(map[storage.Day]bool)}
+// NewBook makes a book that holds up to days local days at once. Keys are read from random. From the store it reads
+// what values a day has, of which it takes only so many.
+func NewBook(store *storage.DB, site storage.Site, days int, random io.Reader) *Book {
+	b := newLiveBook(store, site, random)
+	b.keep, b.closed = max(days, 1), make(map[storage.Day]bool)
+	return b
 }
 
 // newLiveBook makes a book of the present day. When the clock goes back over midnight, the day before begins
 // anew: its visitors are counted twice, but none of their hits is lost.
-func newLiveBook(site storage.Site, random io.Reader) *Book {
-	return &Book{site: site, random: random, keep: 1}
+func newLiveBook(store *storage.DB, site storage.Site, random io.Reader) *Book {
+	return &Book{store: store, site: site, random: random, limits: &defaultLimits, tally: new(tally), keep: 1}
 }
 
 // Close destroys all keys.
@@ -84,6 +93,7 @@ func (b *Book) Count(addr netip.Addr, userAgent string, h Hit, at time.Time, row
 
 // count records a hit in a day's table. The undo takes it back. Errors are those of visit.Table.Record.
 func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, local time.Time, rows []storage.Row) ([]storage.Row, visit.Undo, error) {
+	h, r := d.caps.apply(h)
 	vh := visit.Hit[Attributes, Origin]{
 		Kind: h.Kind, At: local.UnixMilli(), Hour: uint8(local.Hour()), Name: h.Name, Path: h.Path, Hostname: h.Hostname,
 		Props: h.Props, Interactive: h.Interactive, Engaged: h.Engaged, Scroll: h.Scroll,
@@ -93,6 +103,7 @@ func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, loca
 	if err != nil {
 		return rows, undo, err
 	}
+	b.tally.add(r)
 	e := entry{site: b.site.ID, day: d.day, hit: h, hour: vh.Hour, change: &c, rows: rows}
 	e.bookVisit()
 	e.bookVisitor()
@@ -125,8 +136,9 @@ func (b *Book) open(day storage.Day) (*bookDay, error) {
 	if _, err := io.ReadFull(b.random, key[:]); err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key)}
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), caps: newCaps(b.limits)}
 	clear(key[:])
+	d.unread = d.caps.read(b.store, b.site.ID, day)
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {
 		old := b.days[0]

@@ -22,7 +22,7 @@ type counter struct {
 func newCounter(t *testing.T) *counter {
 	t.Helper()
 	db, site := openStore(t)
-	book := NewBook(site, 1, rand.NewChaCha8([32]byte{}))
+	book := NewBook(db, site, 1, rand.NewChaCha8([32]byte{}))
 	t.Cleanup(book.Close)
 	return &counter{t, db, site, book, time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)}
 }

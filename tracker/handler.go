@@ -293,6 +293,11 @@ func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
 	for _, r := range Reasons()[1:] {
 		fmt.Fprintf(&b, "dachs_hits_refused_total{reason=%q} %d\n", r, outcomes[r])
 	}
+	b.WriteString("# HELP dachs_values_replaced_total Hits that were counted under (other), since their site had too many values of the dimension that day.\n" +
+		"# TYPE dachs_values_replaced_total counter\n")
+	for d := range cappedDimensions {
+		fmt.Fprintf(&b, "dachs_values_replaced_total{dimension=%q} %d\n", d, t.capped[d].Load())
+	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	ctx.SetBody(b.Bytes())

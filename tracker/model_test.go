@@ -277,7 +277,7 @@ func TestBooksAgreeWithNaiveModel(t *testing.T) {
 			db, site := openStoreAt(t, func() time.Time { return storage.Day(now.Load()).Date().Add(12 * time.Hour) })
 			now.Store(int64(storage.DateDay(2026, 3, 28)))
 			m := &model{people: make(map[string]*modelPerson)}
-			book := NewBook(site, 3, rand.NewChaCha8([32]byte{byte(seed)}))
+			book := NewBook(db, site, 3, rand.NewChaCha8([32]byte{byte(seed)}))
 			defer book.Close()
 			randomStream(r, 2500, site.Location(), func(visitor int, at time.Time, h Hit) {
 				m.add(visitor, at, h)

@@ -48,6 +48,8 @@ type Tracker struct {
 
 	lives    sync.Map // *live by storage.Site.ID
 	outcomes [reasons]atomic.Uint64
+	limits   limits // of a site's day
+	capped   tally
 	parsers  fastjson.ParserPool
 	requests sync.Pool // *request
 
@@ -63,7 +65,7 @@ func New(o Options) (*Tracker, error) {
 	}
 	t := &Tracker{
 		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
-		log: o.Logger, now: o.Now, random: o.Random, stop: make(chan struct{}),
+		log: o.Logger, now: o.Now, random: o.Random, limits: defaultLimits, stop: make(chan struct{}),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -114,7 +116,9 @@ func (t *Tracker) live(site storage.Site) *live {
 	if l, ok := t.lives.Load(site.ID); ok {
 		return l.(*live)
 	}
-	l, _ := t.lives.LoadOrStore(site.ID, &live{book: newLiveBook(site, t.random)})
+	book := newLiveBook(t.store, site, t.random)
+	book.limits, book.tally = &t.limits, &t.capped
+	l, _ := t.lives.LoadOrStore(site.ID, &live{book: book})
 	return l.(*live)
 }
 
@@ -165,6 +169,7 @@ func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, 
 	if err != nil {
 		return Overloaded, err
 	}
+	t.logUnread(l.book.site, day)
 	rows, undo, err := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])
 	b.Rows = rows
 	switch {
@@ -194,4 +199,14 @@ func (t *Tracker) logFull(site storage.Site, day *bookDay, err error) {
 	day.full = true
 	t.log.Error("cannot count hits of a site until its midnight: look for a program that makes up pages or visitors",
 		"site", site.Domain, "error", err)
+}
+
+// logUnread says once that the values which a site's day has could not be read.
+func (t *Tracker) logUnread(site storage.Site, day *bookDay) {
+	if day.unread == nil {
+		return
+	}
+	t.log.Warn("cannot read what pages, referrers and so on a site has today: it may take up to twice as many as else",
+		"site", site.Domain, "error", day.unread)
+	day.unread = nil
 }

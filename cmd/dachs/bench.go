@@ -111,7 +111,7 @@ func (b *bench) fill(ctx context.Context) error {
 
 // fillDay imports one day and returns how many increments it took.
 func (b *bench) fillDay(ctx context.Context, db *storage.DB, site storage.Site, t *benchTraffic, midnight time.Time) (rows int, err error) {
-	book := tracker.NewBook(site, 1, rand.Reader)
+	book := tracker.NewBook(db, site, 1, rand.Reader)
 	defer book.Close()
 	into, err := db.BeginImport(site.ID)
 	if err != nil {

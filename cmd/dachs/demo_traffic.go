@@ -49,7 +49,7 @@ func fillDemo(ctx context.Context, store *storage.DB, geo *tracker.Geo, site sto
 	if err != nil {
 		return fmt.Errorf("fill demo: %w", err)
 	}
-	book := tracker.NewBook(site, 2, rand.Reader)
+	book := tracker.NewBook(store, site, 2, rand.Reader)
 	defer book.Close()
 	into, err := store.BeginImport(site.ID)
 	if err != nil {

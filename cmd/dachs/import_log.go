@@ -156,7 +156,7 @@ func (a *admin) newLogImport(site storage.Site) (*logImport, error) {
 	}
 	return &logImport{
 		store: a.store, site: site, into: into,
-		book:     tracker.NewBook(site, importDays, rand.Reader),
+		book:     tracker.NewBook(a.store, site, importDays, rand.Reader),
 		enricher: enricher,
 		rows:     make([]storage.Row, 0, importBatch),
 		seen:     logPrint{zone: site.Location()},

@@ -98,6 +98,9 @@ func (t *Table[A, O]) Close() {
 // Visitors returns how many visitors the table knows.
 func (t *Table[A, O]) Visitors() int { return len(t.visitors) }
 
+// Size returns the bytes that the table takes, by the estimate that Budget bounds.
+func (t *Table[A, O]) Size() int { return t.bytes }
+
 // ID returns the number of a visitor: of the address, an IPv6 one cut to its /64, which is what a household
 // gets, and the user agent. Both halves of the key give one half of the number each.
 func (t *Table[A, O]) ID(addr netip.Addr, userAgent string) ID {
