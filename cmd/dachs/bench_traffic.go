@@ -28,8 +28,9 @@ const (
 	benchSeed      = 0xBE7C
 )
 
-func newBenchTraffic() *benchTraffic {
-	r := rand.New(rand.NewPCG(benchSeed, 0))
+// newBenchTraffic makes the traffic of a day: the same for the same stream, so that it can be made up again.
+func newBenchTraffic(stream uint64) *benchTraffic {
+	r := rand.New(rand.NewPCG(benchSeed, stream))
 	t := &benchTraffic{r: r, page: rand.NewZipf(r, 1.1, 1, benchPages-1), country: rand.NewZipf(r, 1.5, 2, 79), site: rand.NewZipf(r, 1.3, 1, benchReferrers-1)}
 	for i := range benchPages {
 		t.paths = append(t.paths, fmt.Sprintf("/%s/%d-some-title-of-a-page", []string{"blog", "docs", "shop", "news"}[i%4], i))
