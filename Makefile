@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  = -s -w $(if $(VERSION),-X main.version=$(VERSION))
 
 .DEFAULT_GOAL := build
-.PHONY: build run test bench fmt lint generate generated deps check-fmt race-tests
+.PHONY: build run test soak bench fmt lint generate generated deps check-fmt race-tests
 
 # Without cgo the binary is static and runs on an empty image.
 build:
@@ -18,11 +18,20 @@ run:
 test: deps check-fmt lint generated race-tests
 	@echo "== all passed"
 
-# VIEWS is how many page views the store is filled with.
+# The long versions of tests: a million made-up pages, many more kills and damaged bytes. One package at a time, since
+# some of them measure memory.
+soak:
+	DACHS_SOAK=1 CGO_ENABLED=0 $(GO) test -p 1 -count 1 -timeout 4h -v -run '$(or $(RUN),.)' ./...
+
+# VIEWS is how many page views a store is filled with, and DAYS over how many days: two years of a large site are
+# make bench VIEWS=100000000 DAYS=730. SITES is how many small sites another one has, each with 100 a day for 90 days.
 VIEWS ?= 10000000
+DAYS  ?= 30
+SITES ?= 1000
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) run ./cmd/dachs bench --views $(VIEWS)
+	$(GO) run ./cmd/dachs bench --views $(VIEWS) --days $(DAYS)
+	$(GO) run ./cmd/dachs bench --sites $(SITES) --days 90
 
 fmt:
 	gofmt -w $$(find . -name '*.go' -not -path './.git/*')

@@ -199,7 +199,7 @@ func (b *bench) measure(ctx context.Context) error {
 		b.line("%s\t%s\ttarget %s", p.what, took.Round(time.Millisecond/10), p.target)
 	}
 	b.line("memory now, at most\t%s", strings.Join(memory(), ", "))
-	return nil
+	return b.bounds(ctx, db)
 }
 
 // timePages asks for a page several times and returns the median time.

@@ -12,7 +12,7 @@ func TestBench(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bench")
 	first := must(t, "bench", "--views", "3000", "--days", "2", "--dir", dir)
 	again := must(t, "bench", "--views", "3000", "--days", "2", "--dir", dir)
-	for _, what := range []string{"bytes a page view", "start to first commit", "whole report", "filtered by a country", "memory"} {
+	for _, what := range []string{"bytes a page view", "start to first commit", "whole report", "filtered by a country", "memory", "visitors of a folder"} {
 		if !strings.Contains(first, what) || !strings.Contains(again, what) {
 			t.Errorf("%q is missing in\n%s\nor\n%s", what, first, again)
 		}
