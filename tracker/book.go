@@ -25,6 +25,7 @@ type Book struct {
 	random io.Reader
 	limits *limits
 	tally  *tally
+	other  int64 // hits of which a value was replaced
 	keep   int
 	days   []*bookDay           // least recently used first
 	closed map[storage.Day]bool // days that are not opened again; nil if every day is
@@ -52,6 +53,9 @@ func NewBook(store *storage.DB, site storage.Site, days int, random io.Reader) *
 func newLiveBook(store *storage.DB, site storage.Site, random io.Reader) *Book {
 	return &Book{store: store, site: site, random: random, limits: &defaultLimits, tally: new(tally), keep: 1}
 }
+
+// Other returns how many hits were counted with OtherValue in place of a value, since their day had too many.
+func (b *Book) Other() int64 { return b.other }
 
 // Close destroys all keys.
 func (b *Book) Close() {
@@ -103,7 +107,10 @@ func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, loca
 	if err != nil {
 		return rows, undo, err
 	}
-	b.tally.add(r)
+	if r != 0 {
+		b.other++
+		b.tally.add(r)
+	}
 	e := entry{site: b.site.ID, day: d.day, hit: h, hour: vh.Hour, change: &c, rows: rows}
 	e.bookVisit()
 	e.bookVisitor()

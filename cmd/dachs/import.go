@@ -248,6 +248,10 @@ func (r *importReport) summary() string {
 		fmt.Fprintf(&b, "The log is older than what was kept so far. Details of %s are kept for %s days now; `dachs site keep %s` shows and changes that.\n",
 			r.Site, grouped(int64(r.Keep)), r.Site)
 	}
+	if r.Other > 0 {
+		fmt.Fprintf(&b, "%s page views came after so many different pages, hosts, referrers or versions in one day that they are counted as %s there.\n",
+			grouped(r.Other), tracker.OtherValue)
+	}
 	if r.Overlap {
 		b.WriteString("The site had counts for some of these days before: who was counted there already is counted as another visitor here.\n")
 	}

@@ -58,6 +58,7 @@ type importReport struct {
 	Last      string           `json:"last,omitempty"`           //
 	NoAgents  bool             `json:"no_user_agents,omitempty"` // page views without a field for the user agent were counted
 	Keep      int              `json:"keep,omitempty"`           // days for which the site keeps details now, if the log made it keep more
+	Other     int64            `json:"other,omitempty"`          // page views counted under (other) in a dimension
 	Overlap   bool             `json:"overlap,omitempty"`        // the site had counts within First and Last before
 }
 
@@ -290,7 +291,7 @@ func (in *logImport) flush() error {
 // finish makes the import count, unless there is nothing in it.
 func (in *logImport) finish(lines *accesslog.Reader, again bool) (*importReport, error) {
 	r := &in.report
-	r.Lines, r.Bytes = lines.Lines(), lines.Bytes()
+	r.Lines, r.Bytes, r.Other = lines.Lines(), lines.Bytes(), in.book.Other()
 	if n := r.Refused[tracker.Malformed.String()]; n == r.Lines && n > 0 {
 		return nil, fmt.Errorf("import log: none of %d lines can be read; known formats are combined and common "+
 			"(Apache, nginx; with or without virtual host) and Caddy's JSON", n)

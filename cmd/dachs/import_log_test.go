@@ -292,6 +292,31 @@ func TestImportAllHosts(t *testing.T) {
 	checkReport(t, report, want.total())
 }
 
+// A day takes a thousand hosts; what comes after them is counted all the same, also by the next import.
+func TestImportSaysWhatIsCountedAsOther(t *testing.T) {
+	log := func(from, to int) io.Reader {
+		var b strings.Builder
+		for i := from; i < to; i++ {
+			fmt.Fprintf(&b, "h%d.shop.example 192.0.2.1 - - [04/May/2026:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\"\n", i)
+		}
+		return strings.NewReader(b.String())
+	}
+	dir := newData(t, "shop.example", "UTC")
+	args := []string{"--data", dir, "import", "log", "-", "--site", "shop.example"}
+	for _, step := range []struct {
+		from, to     int
+		views, other int64
+	}{{0, 990, 990, 0}, {900, 1020, 120, 20}, {1000, 1001, 1, 1}} {
+		report := importJSON(t, log(step.from, step.to), args...)
+		if report.PageViews != step.views || report.Other != step.other {
+			t.Errorf("hosts %d to %d: %d page views, %d of them other; want %d, %d", step.from, step.to, report.PageViews, report.Other, step.views, step.other)
+		}
+	}
+	if out := mustWith(t, log(2000, 2003), args...); !strings.Contains(out, "\n3 page views came after") || !strings.Contains(out, "(other)") {
+		t.Errorf("the report says:\n%s", out)
+	}
+}
+
 func TestStoppedImportCountsNothing(t *testing.T) {
 	t.Run("alone", func(t *testing.T) { testStoppedImport(t, false) })
 	t.Run("beside a server", func(t *testing.T) { testStoppedImport(t, true) })
