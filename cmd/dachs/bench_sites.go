@@ -87,7 +87,7 @@ func (b *bench) fillSites(ctx context.Context, dir string, first, last int) erro
 	start = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, benchSettle)
 	defer cancel()
-	if err := db.Settle(ctx); err != nil {
+	if err := db.Purge(ctx); err != nil {
 		return err
 	}
 	b.line("merge the rest\t%s", time.Since(start).Round(time.Second/10))
