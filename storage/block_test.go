@@ -96,7 +96,7 @@ func FuzzDecode(f *testing.F) {
 			if again, err := decodeHeader(h.append(nil)); err != nil || !reflect.DeepEqual(h, again) {
 				t.Errorf("header %v became %v, %v", h, again, err)
 			}
-			_, _ = inlineParts(hitsSchema, h.inline)
+			_, _ = splitBlock(hitsSchema, h.inline)
 		}
 	})
 }

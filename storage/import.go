@@ -100,7 +100,7 @@ func (im *Import) writePartition(p partition, rows []*sumRow) error {
 			return err
 		}
 	}
-	im.runs[len(im.runs)-1].head, err = w.finish(false)
+	im.runs[len(im.runs)-1].head, err = w.finish()
 	return err
 }
 

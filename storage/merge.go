@@ -305,7 +305,7 @@ func (m *merging) write(out runRef) error {
 	if m.chunked, err = m.db.mergeInto(w, m.refs); err != nil {
 		return err
 	}
-	if m.written[0].head, err = w.finish(true); err != nil || m.roller == nil {
+	if m.written[0].head, err = w.finish(); err != nil || m.roller == nil {
 		return err
 	}
 	w, head, err := m.roller.write(m.db, out.rollup())

@@ -196,7 +196,7 @@ func (r *roller) write(db *DB, ref runRef) (*runWriter, header, error) {
 	if err := r.writeRows(w); err != nil {
 		return w, header{}, err
 	}
-	head, err := w.finish(true)
+	head, err := w.finish()
 	return w, head, err
 }
 

@@ -8,22 +8,34 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// inlineBytes is the largest run that is kept whole in the value of its header: one key for a commit, and
-// columns apart only where a query gains by reading few of them.
-const inlineBytes = 8 << 10
+const (
+	// inlineBytes is the largest run of a commit that is kept in the value of its header: one key for a commit.
+	inlineBytes = 8 << 10
+	// wholeBytes is the largest closed run whose columns are packed together in one chunk: few keys for small sites. It is
+	// not in the header, so that headers of many days are read fast. Larger ones gain by reading few columns.
+	wholeBytes = 16 << 10
+	// wholeColumn is the number in the key of that chunk.
+	wholeColumn = 255
+)
 
-// header is the value of a run's header key: how many rows each block has, and the columns themselves if
-// the run is small.
+// header is the value of a run's header key: how many rows each block has, and where the columns are.
 type header struct {
 	blockRows []int
 	inline    []byte // all columns, then all measures, of the only block, each with its length; nil if in chunks
+	whole     bool   // the same, in one chunk
 }
 
-// append writes: block count, rows of each block, then the inline columns, if any.
+// wholeMark is what follows the numbers of rows if the run is in one chunk. No column has that length.
+const wholeMark = 0
+
+// append writes: block count, rows of each block, then the inline columns or wholeMark, if any.
 func (h *header) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(h.blockRows)))
 	for _, n := range h.blockRows {
 		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	if h.whole {
+		return append(dst, wholeMark)
 	}
 	return append(dst, h.inline...)
 }
@@ -41,23 +53,27 @@ func decodeHeader(src []byte) (header, error) {
 		}
 		h.blockRows[i] = int(rows)
 	}
-	if len(src) > 0 {
-		if n != 1 {
-			return header{}, corruptf("inline run of %d blocks", n)
-		}
+	if len(src) == 0 {
+		return h, nil
+	}
+	if n != 1 {
+		return header{}, corruptf("inline run of %d blocks", n)
+	}
+	if h.whole = src[0] == wholeMark; !h.whole {
 		h.inline = slices.Clone(src)
+	} else if len(src) > 1 {
+		return header{}, corruptf("%d bytes too many", len(src)-1)
 	}
 	return h, nil
 }
 
-// inlineBlock encodes a block for header.inline, or returns nil if it is too large for that.
-func inlineBlock(s *schema, b *block) []byte {
-	dst := make([]byte, 0, inlineBytes)
-	var part []byte
+// joinBlock puts all columns and measures of a block together, or returns nil if that is more than most bytes.
+func joinBlock(s *schema, b *block, most int) []byte {
+	var dst, part []byte
 	put := func(p []byte) bool {
 		dst = binary.AppendUvarint(dst, uint64(len(p)))
 		dst = append(dst, p...)
-		return len(dst) <= inlineBytes
+		return len(dst) <= most
 	}
 	for _, c := range s.columns {
 		part = appendColumn(part[:0], b.dicts[c], b.codes[c], b.baseOf(s, c))
@@ -74,8 +90,8 @@ func inlineBlock(s *schema, b *block) []byte {
 	return dst
 }
 
-// inlineParts cuts header.inline into its columns and measures.
-func inlineParts(s *schema, src []byte) ([][]byte, error) {
+// splitBlock is the inverse of joinBlock: it cuts the bytes into columns and measures.
+func splitBlock(s *schema, src []byte) ([][]byte, error) {
 	parts := make([][]byte, 0, len(s.columns)+s.measures)
 	for len(src) > 0 {
 		n, rest, err := readUvarint(src)
@@ -98,7 +114,7 @@ type run struct {
 	head  header
 	codec *codec
 	txn   *badger.Txn
-	parts [][]byte // of an inline run
+	parts [][]byte // of a run whose columns are together
 	buf   []byte
 }
 
@@ -118,7 +134,7 @@ func openRun(c *codec, txn *badger.Txn, item *badger.Item) (*run, error) {
 		return err
 	})
 	if err == nil && r.head.inline != nil {
-		r.parts, err = inlineParts(s, r.head.inline)
+		r.parts, err = splitBlock(s, r.head.inline)
 	}
 	if err != nil {
 		return nil, r.wrap(err)
@@ -133,24 +149,37 @@ func (r *run) wrap(err error) error {
 // raw returns the decompressed bytes of a column (or measure, counted from measureColumn) of block n.
 // They are valid until the next call.
 func (r *run) raw(n int, column uint8) ([]byte, error) {
+	if r.head.whole && r.parts == nil {
+		joined, err := r.chunk(0, wholeColumn, nil)
+		if err != nil {
+			return nil, err
+		}
+		if r.parts, err = splitBlock(r.s, joined); err != nil {
+			return nil, err
+		}
+	}
 	if r.parts != nil {
 		if column >= measureColumn {
 			return r.parts[len(r.s.columns)+int(column-measureColumn)], nil
 		}
 		return r.parts[slices.Index(r.s.columns, Column(column))], nil
 	}
+	var err error
+	r.buf, err = r.chunk(n, column, r.buf[:0])
+	return r.buf, err
+}
+
+// chunk appends the decompressed bytes of a chunk to dst.
+func (r *run) chunk(n int, column uint8, dst []byte) ([]byte, error) {
 	item, err := r.txn.Get(r.ref.chunkKey(n, column))
 	if err != nil {
 		return nil, err
 	}
 	err = item.Value(func(v []byte) error {
-		r.buf, err = r.codec.unpack(v, r.buf[:0])
+		dst, err = r.codec.unpack(v, dst)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r.buf, nil
+	return dst, err
 }
 
 // loadColumn reads one column of block n into b, unless it is there.

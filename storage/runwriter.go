@@ -95,18 +95,28 @@ func (w *runWriter) store() error {
 	return nil
 }
 
-// finish returns the header that makes the run count. It has no blocks if no tuple was added. A small run is
-// kept whole in its header if inline is set.
-func (w *runWriter) finish(inline bool) (header, error) {
+// finish returns the header that makes the run count. It has no blocks if no tuple was added.
+func (w *runWriter) finish() (header, error) {
 	if w.builder.b.rows == 0 {
 		return w.head, nil
 	}
 	b := w.builder.finish()
-	if inline && len(w.head.blockRows) == 0 {
-		if in := inlineBlock(w.s, b); in != nil {
-			return header{blockRows: []int{b.rows}, inline: in}, nil
-		}
+	if len(w.head.blockRows) > 0 {
+		err := w.flush(b)
+		return w.head, err
 	}
+	w.head.blockRows = []int{b.rows}
+	if w.ref.level < closedLevel {
+		if w.head.inline = joinBlock(w.s, b, inlineBytes); w.head.inline != nil {
+			return w.head, nil
+		}
+	} else if joined := joinBlock(w.s, b, wholeBytes); joined != nil {
+		w.head.whole = true
+		packed := w.db.codec.pack(w.db.codec.tidy, joined, 0, b.rows)
+		w.pending = append(w.pending, badgerEntry{w.ref.chunkKey(0, wholeColumn), packed})
+		return w.head, w.store()
+	}
+	w.head.blockRows = nil
 	err := w.flush(b)
 	return w.head, err
 }

@@ -279,7 +279,7 @@ func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*sumRow) ([]runRef
 	flush := func() error {
 		ref := runRef{p.site, p.table, p.day, 0, rand.Uint64()}
 		b := bl.finish()
-		h := header{blockRows: []int{b.rows}, inline: inlineBlock(s, b)}
+		h := header{blockRows: []int{b.rows}, inline: joinBlock(s, b, inlineBytes)}
 		if h.inline == nil {
 			if err := db.codec.chunks(s, ref, 0, b, txn.Set); err != nil {
 				return err
