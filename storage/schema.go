@@ -81,6 +81,7 @@ const (
 	ScrollSum                   // sum of the deepest scroll position of each visit, percent of the page
 	ScrollCount                 // visits that ScrollSum speaks of
 	Revenue                     // minor units of Currency
+	PropVisits                  // visits for which this was the first of it with these properties
 
 	hitMeasures
 )

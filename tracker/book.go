@@ -271,14 +271,15 @@ func (e *entry) bookHit() {
 	own.Sums[storage.Count] = 1
 	own.Sums[storage.Revenue] = h.Revenue.Amount
 	own.Sums[storage.HitVisits] = one(c.It.Visit)
-	if c.It.Today || c.It.Hour || c.Props {
+	own.Sums[storage.PropVisits] = one(c.Props.Visit)
+	if c.It.Today || c.It.Hour || c.Props.Today {
 		r := own
 		if c.After != c.First || c.PreviousInVisit != c.PreviousToday {
 			r = e.hitRow(&c.First, kind, h.Name, c.PreviousToday)
 		}
 		r.Sums[storage.HitVisitors] = one(c.It.Today)
 		r.Sums[storage.HourVisitors] = one(c.It.Hour)
-		r.Sums[storage.PropVisitors] = one(c.Props)
+		r.Sums[storage.PropVisitors] = one(c.Props.Today)
 	}
 	if c.Host.Visit {
 		e.hitRow(&c.After, storage.KindHost, "", "").Sums[storage.HitVisits] = 1

@@ -52,24 +52,30 @@ func (c *counter) wait(d time.Duration) { c.now = c.now.Add(d) }
 func TestIncrementsOfEvents(t *testing.T) {
 	c := newCounter(t)
 	for i, s := range []struct {
+		wait           time.Duration
 		visitor        int
 		name, props    string
 		revenue        int64
 		today, byProps int64 // first of the event, and with its properties
+		visits         int64 // and that in the visit
 	}{
-		{1, "Buy", `{"a":"1"}`, 1250, 1, 1},
-		{1, "Buy", `{"a":"1"}`, 300, 0, 0},
-		{1, "Buy", `{"a":"2"}`, -99, 0, 1},
-		{1, "Buy", "", 0, 0, 1},
-		{1, "Look", `{"a":"1"}`, 0, 1, 1},
-		{2, "Buy", `{"a":"1"}`, 7, 1, 1},
+		{0, 1, "Buy", `{"a":"1"}`, 1250, 1, 1, 1},
+		{0, 1, "Buy", `{"a":"1"}`, 300, 0, 0, 0},
+		{0, 1, "Buy", `{"a":"2"}`, -99, 0, 1, 1},
+		{0, 1, "Buy", "", 0, 0, 1, 1},
+		{0, 1, "Look", `{"a":"1"}`, 0, 1, 1, 1},
+		{0, 2, "Buy", `{"a":"1"}`, 7, 1, 1, 1},
+		{time.Hour, 1, "Buy", `{"a":"1"}`, 1, 0, 0, 1}, // the next visit
+		{0, 1, "Buy", `{"a":"1"}`, 2, 0, 0, 0},
 	} {
+		c.wait(s.wait)
 		h := pageView("/")
 		h.Kind, h.Name, h.Props, h.Revenue = visit.Event, s.name, s.props, Money{s.revenue, "EUR"}
 		sums := c.count(s.visitor, h, s.name)
-		if sums[storage.Count] != 1 || sums[storage.Revenue] != s.revenue || sums[storage.HitVisitors] != s.today || sums[storage.PropVisitors] != s.byProps {
-			t.Errorf("event %d: count %d, revenue %d, visitors %d, by properties %d; want 1, %d, %d, %d", i, sums[storage.Count],
-				sums[storage.Revenue], sums[storage.HitVisitors], sums[storage.PropVisitors], s.revenue, s.today, s.byProps)
+		if sums[storage.Count] != 1 || sums[storage.Revenue] != s.revenue || sums[storage.HitVisitors] != s.today || sums[storage.PropVisitors] != s.byProps ||
+			sums[storage.PropVisits] != s.visits {
+			t.Errorf("event %d: count %d, revenue %d, visitors %d, by properties %d, visits %d; want 1, %d, %d, %d, %d", i, sums[storage.Count],
+				sums[storage.Revenue], sums[storage.HitVisitors], sums[storage.PropVisitors], sums[storage.PropVisits], s.revenue, s.today, s.byProps, s.visits)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"slices"
 	"strings"
 
 	"dachs/storage"
@@ -105,29 +104,14 @@ func language(accept string) string {
 	return strings.Clone(strings.ToLower(primary))
 }
 
-// encodeProps writes properties in the one form in which equal sets are equal text: a JSON object with sorted
-// keys, without spaces, escaping only what JSON must have escaped. Of repeated keys the first counts. What points
-// to a person is replaced in keys and values, and addresses lose their query. No properties are the empty string.
+// encodeProps writes properties as the store holds them, with what points to a person replaced in keys and values, and
+// addresses without their query. Of repeated keys the first counts. No properties are the empty string.
 func encodeProps(props []Prop) string {
-	if len(props) == 0 {
-		return ""
+	clean := make([]storage.Prop, len(props))
+	for i, p := range props {
+		clean[i] = storage.Prop{Key: redact(p.Key), Value: cleanValue(p.Value)}
 	}
-	sorted := make([]Prop, 0, len(props))
-	for _, p := range props {
-		key := redact(p.Key)
-		if !slices.ContainsFunc(sorted, func(other Prop) bool { return other.Key == key }) {
-			sorted = append(sorted, Prop{key, cleanValue(p.Value)})
-		}
-	}
-	slices.SortFunc(sorted, func(a, b Prop) int { return strings.Compare(a.Key, b.Key) })
-	out := make([]byte, 0, 128)
-	for i, p := range sorted {
-		out = append(out, "{,"[min(i, 1)])
-		out = appendQuoted(out, p.Key)
-		out = append(out, ':')
-		out = appendQuoted(out, p.Value)
-	}
-	return string(append(out, '}'))
+	return storage.EncodeProps(clean)
 }
 
 // cleanValue redacts a property's value. Of addresses, as link and download events carry them, only scheme, host
@@ -137,20 +121,4 @@ func cleanValue(value string) string {
 		return a.scheme + "://" + a.host + cleanPath(a.path)
 	}
 	return redact(strings.ToValidUTF8(value, "\uFFFD"))
-}
-
-// appendQuoted appends s as a JSON string.
-func appendQuoted(out []byte, s string) []byte {
-	out = append(out, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			out = append(out, '\\', c)
-		case c < ' ':
-			out = append(out, '\\', 'u', '0', '0', upperHex[c>>4], upperHex[c&15])
-		default:
-			out = append(out, c)
-		}
-	}
-	return append(out, '"')
 }

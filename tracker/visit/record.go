@@ -107,7 +107,7 @@ func (t *Table[A, O]) novelty(v *visitor, h *Hit[A, O], c *Change[A, O], u *Undo
 		c.It = t.see(v, h, u, seenPath, h.Path)
 	} else {
 		c.It = t.see(v, h, u, seenEvent, h.Name)
-		c.Props = t.see(v, h, u, seenProps, h.Name, h.Props).Today
+		c.Props = t.see(v, h, u, seenProps, h.Name, h.Props)
 	}
 	c.Host = t.see(v, h, u, seenHost, h.Hostname)
 }

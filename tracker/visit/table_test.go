@@ -159,7 +159,7 @@ func TestThingsAreKeptApart(t *testing.T) {
 			if !c.It.Today || c.Host.Today != (i == 0 || i == 3) {
 				t.Errorf("%v, hit %d: new are %+v, host %+v", id, i, c.It, c.Host)
 			}
-			if c = mustRecord(t, tab, id, h); c.It.Today || c.Props || c.Host.Today {
+			if c = mustRecord(t, tab, id, h); c.It.Today || c.Props.Today || c.Host.Today {
 				t.Errorf("%v, hit %d again: new are %+v, %v, host %+v", id, i, c.It, c.Props, c.Host)
 			}
 		}

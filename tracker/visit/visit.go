@@ -95,7 +95,7 @@ type Change[A, O Value] struct {
 
 	It    Novelty // of the page of a page view, or the name of an event
 	Host  Novelty // of the hostname
-	Props bool    // first of this event with these properties today
+	Props Novelty // of this event with these properties
 
 	// For Engagement: how much of Hit.Engaged is believed, in milliseconds; see Table.Record.
 	Engaged int64
