@@ -9,8 +9,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Query answers q from one consistent state of the store. Errors wrap ErrBadQuery or ErrNotTogether where the
-// question is at fault, ErrNotKept where it comes too late, and ctx's error if ctx ends first.
+// Query answers q from one consistent state of the store. Errors wrap ErrBadQuery, ErrNotTogether or ErrTooManyGroups where
+// the question is at fault, ErrNotKept where it comes too late, and ctx's error if ctx ends first.
 func (db *DB) Query(ctx context.Context, q Query) (Result, error) {
 	answers, err := db.QueryAll(ctx, []Query{q})
 	if err != nil {
@@ -22,7 +22,7 @@ func (db *DB) Query(ctx context.Context, q Query) (Result, error) {
 // Answer is the answer to one of several queries. Err says why this one has none.
 type Answer struct {
 	Result Result
-	Err    error // wraps ErrBadQuery, ErrNotTogether or ErrNotKept
+	Err    error // wraps ErrBadQuery, ErrNotTogether, ErrTooManyGroups or ErrNotKept
 }
 
 // QueryAll answers several queries about one site from the same consistent state of the store, and reads what they
@@ -41,8 +41,14 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 			answers[i].Err = fmt.Errorf("query: %w", err)
 			continue
 		}
-		jobs[i] = &job{q: q, plan: p, groups: make(groups)}
+		jobs[i] = &job{q: q, plan: p, groups: make(groups), most: db.maxGroups}
 		sc.jobs = append(sc.jobs, jobs[i])
+		if q.Totals {
+			if jobs[i].totals, err = db.newTotals(*q); err != nil {
+				return nil, fmt.Errorf("query totals: %w", err)
+			}
+			sc.jobs = append(sc.jobs, jobs[i].totals)
+		}
 	}
 	err := db.view(func(txn *badger.Txn) error {
 		sc.txn = txn
@@ -57,21 +63,61 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 	for i, j := range jobs {
 		switch {
 		case j == nil:
-		case j.err != nil:
-			answers[i].Err = fmt.Errorf("query: %w", j.err)
+		case j.problem() != nil:
+			answers[i].Err = fmt.Errorf("query: %w", j.problem())
 		default:
 			answers[i].Result = j.result()
+			if j.totals != nil {
+				answers[i].Result.Totals = j.totals.result().Rows[0].Values
+			}
 		}
 	}
 	return answers, nil
 }
 
+// problem tells why a job or its totals have no answer.
+func (j *job) problem() error {
+	switch {
+	case j.err != nil:
+		return j.err
+	case j.full.Load():
+		return fmt.Errorf("%w: the answer has more than %d; ask for fewer days, set a filter, or group by fewer dimensions",
+			ErrTooManyGroups, j.most)
+	case j.totals != nil:
+		return j.totals.problem()
+	}
+	return nil
+}
+
+// newTotals makes the job that answers a query without its groups and buckets. It reads no block that the query does not read.
+func (db *DB) newTotals(q Query) (*job, error) {
+	q.GroupBy, q.PropKeys, q.Interval, q.Order, q.Limit, q.Offset, q.Totals = nil, nil, Whole, nil, 0, 0, false
+	p, err := newPlan(&q)
+	if err != nil {
+		return nil, err
+	}
+	return &job{q: &q, plan: p, groups: make(groups), most: db.maxGroups}, nil
+}
+
+// spareRows is how many rows more than the limit are gathered before those beyond it are dropped: sorting is worth it
+// for many at once only.
+const spareRows = 4096
+
 // result turns the groups into ordered rows.
 func (j *job) result() Result {
 	q := j.q
-	rows := make([]ResultRow, 0, len(j.groups))
 	if len(q.GroupBy) == 0 && q.Interval == Whole && len(j.groups) == 0 {
-		j.groups.get(groupKey{day: q.From}) // one question about everything has one answer
+		j.group(j.groups, groupKey{day: q.From}) // one question about everything has one answer
+	}
+	keep := len(j.groups)
+	if q.Limit > 0 && q.Limit < keep-q.Offset {
+		keep = q.Offset + q.Limit
+	}
+	var res Result
+	rows := make([]ResultRow, 0, min(len(j.groups), keep+spareRows))
+	sorted := func() []ResultRow {
+		slices.SortFunc(rows, func(a, b ResultRow) int { return compareRows(q, &a, &b) })
+		return rows[:min(keep, len(rows))]
 	}
 	for key, g := range j.groups {
 		if g.empty() && (len(q.GroupBy) > 0 || q.Interval != Whole) {
@@ -81,15 +127,13 @@ func (j *job) result() Result {
 		for _, m := range q.Metrics {
 			row.Values = append(row.Values, j.value(g, m))
 		}
-		rows = append(rows, row)
+		res.Total++
+		if rows = append(rows, row); len(rows) >= keep+spareRows {
+			rows = sorted()
+		}
 	}
-	slices.SortFunc(rows, func(a, b ResultRow) int { return compareRows(q, &a, &b) })
-	res := Result{Total: len(rows)}
-	rows = rows[min(q.Offset, len(rows)):]
-	if q.Limit > 0 {
-		rows = rows[:min(q.Limit, len(rows))]
-	}
-	res.Rows = rows
+	rows = sorted()
+	res.Rows = rows[min(q.Offset, len(rows)):]
 	return res
 }
 
@@ -167,7 +211,7 @@ func compareRows(q *Query, a, b *ResultRow) int {
 		case o.Time:
 			d = compareTime(a, b)
 		default:
-			i := slices.Index(q.GroupBy, o.Column)
+			i := q.dimension(o.Column, o.Prop)
 			d = cmp.Compare(a.Keys[i], b.Keys[i])
 		}
 		if o.Desc {

@@ -71,6 +71,8 @@ type DB struct {
 	merges merges
 	sites  atomic.Pointer[siteIndex]
 
+	maxGroups int64 // of one query; the constant but in tests
+
 	// records is held while a record is read and written depending on what it said: Badger's own detection of
 	// conflicts is off. Taken before structure.
 	records sync.Mutex
@@ -116,6 +118,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db := &DB{dir: dir, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.queue.wake = make(chan struct{}, 1)
+	db.maxGroups = maxGroups
 	if err := db.load(); err != nil {
 		c.close()
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), b.Close())

@@ -129,9 +129,9 @@ func TestSameAnswersHoweverStored(t *testing.T) {
 		{Metrics: testMetrics},
 		{Metrics: testMetrics, Interval: ByHour},
 		{Metrics: testMetrics, GroupBy: []Column{Path, Country}},
-		{Metrics: testMetrics, GroupBy: []Column{Entry}, Interval: ByDay, Filters: []Filter{{Country, IsNot, []string{"C1", "C2"}}}},
-		{Metrics: testMetrics, GroupBy: []Column{Country}, Filters: []Filter{{Path, Contains, []string{"1"}}}},
-		{Metrics: testMetrics, GroupBy: []Column{Exit}, Filters: []Filter{{Exit, Is, []string{"/1", "/2"}}}},
+		{Metrics: testMetrics, GroupBy: []Column{Entry}, Interval: ByDay, Filters: []Filter{{Column: Country, Op: IsNot, Values: []string{"C1", "C2"}}}},
+		{Metrics: testMetrics, GroupBy: []Column{Country}, Filters: []Filter{{Column: Path, Op: Contains, Values: []string{"1"}}}},
+		{Metrics: testMetrics, GroupBy: []Column{Exit}, Filters: []Filter{{Column: Exit, Values: []string{"/1", "/2"}}}},
 	}
 	answers := func(db *DB) (all []string) {
 		for _, q := range queries {

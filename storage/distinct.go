@@ -1,5 +1,7 @@
 package storage
 
+import "strings"
+
 // This file counts rows of the table Hits: hits, and the visitors and visits for whom a hit was the first of it.
 //
 // Where a group holds one "it" (page, event name, hostname) the sum of "first of it" is the exact number. Where it
@@ -11,35 +13,46 @@ package storage
 // groupDay is what a group knows of the day that is being read.
 type groupDay struct {
 	entries [2]int64 // visitors, visits
-	singles map[string]*[2]int64
+	singles map[member]*[2]int64
 }
 
-func (g *group) today(touched map[*group]bool) *groupDay {
+// member is one "it" of a set.
+type member struct {
+	kind unit // an event may have the name of a path
+	it   [2]string
+}
+
+func (g *group) today(j *job, touched map[*group]*job) *groupDay {
 	if g.day == nil {
-		g.day = &groupDay{singles: make(map[string]*[2]int64)}
-		touched[g] = true
+		g.day = &groupDay{singles: make(map[member]*[2]int64)}
+		touched[g] = j
 	}
 	return g.day
 }
 
-func (d *groupDay) single(it string, visitors, visits int64) {
-	s := d.singles[it]
+func (d *groupDay) single(j *job, m member, visitors, visits int64) {
+	s := d.singles[m]
 	if s == nil {
 		s = new([2]int64)
-		d.singles[it] = s
+		for i, it := range m.it {
+			m.it[i] = strings.Clone(it) // would keep the dictionary of a whole block
+		}
+		d.singles[m] = s
+		j.hold(1)
 	}
 	s[0] += visitors
 	s[1] += visits
 }
 
 // settle adds the day's lower bounds.
-func (g *group) settle() {
+func (g *group) settle(j *job) {
 	low := g.day.entries
 	for _, s := range g.day.singles {
 		low[0], low[1] = max(low[0], s[0]), max(low[1], s[1])
 	}
 	g.low[0] += low[0]
 	g.low[1] += low[1]
+	j.hold(-int64(len(g.day.singles)))
 	g.day = nil
 }
 
@@ -47,7 +60,7 @@ func (g *group) settle() {
 var hitFields = []field{exactVisitors, exactVisits, pageViews, events, pageVisits, engaged, scrollSum, scrollCount}
 
 // addHits adds rows of the table Hits.
-func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]bool) error {
+func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job) error {
 	if err := v.loadColumns(Kind); err != nil {
 		return err
 	}
@@ -56,44 +69,45 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]bool)
 	}
 	views, customs, hosts := only(KindPageView), only(KindEvent), only(KindHost)
 	p := j.plan
+	axes, err := v.groupAxes(j)
+	if err != nil {
+		return err
+	}
+	v.slot(sel, axes)
+	if err := v.sumSingle(p, views, customs); err != nil {
+		return err
+	}
+	distinct := p.unit != unitVisit && (p.wants[Visitors] || p.wants[VisitsTotal])
 	visitors := HitVisitors
 	if j.q.Interval == ByHour {
 		visitors = HourVisitors
 	}
-	cols := v.groupColumns(j)
-	if err := v.slot(sel, cols); err != nil {
-		return err
-	}
-	if err := v.sumSingle(p, views, customs); err != nil {
-		return err
-	}
-	if p.unit == unitVisit || !p.wants[Visitors] && !p.wants[VisitsTotal] {
-		v.flush(j, gs, cols, hitFields...)
-		return nil
-	}
-	if err := v.loadMeasures(visitors, HitVisits); err != nil {
-		return err
-	}
-	if !p.set {
+	if distinct && !p.set {
+		if err := v.loadMeasures(visitors, HitVisits); err != nil {
+			return err
+		}
 		firsts := map[unit][]uint32{unitPath: views, unitName: customs, unitHost: hosts}[p.unit]
 		v.sum(exactVisitors, visitors, firsts)
 		v.sum(exactVisits, HitVisits, firsts)
 	}
-	v.flush(j, gs, cols, hitFields...)
-	if !p.set {
+	v.flush(j, gs, axes, hitFields...)
+	if !distinct || !p.set {
 		return nil
 	}
-	switch p.unit {
-	case unitPath:
-		return v.addPages(j, gs, views, visitors, touched)
-	case unitName:
+	if p.unit != unitHost {
 		if err := v.addPages(j, gs, views, visitors, touched); err != nil {
 			return err
 		}
-		return v.addMembers(j, gs, customs, Name, visitors, touched)
-	default:
-		return v.addMembers(j, gs, hosts, Hostname, visitors, touched)
 	}
+	switch p.unit {
+	case unitName:
+		return v.addMembers(j, gs, customs, members{it: []Column{Name}, visitors: visitors, visits: HitVisits}, touched)
+	case unitProp:
+		return v.addMembers(j, gs, customs, members{it: []Column{Name, Props}, visitors: PropVisitors, visits: PropVisits}, touched)
+	case unitHost:
+		return v.addMembers(j, gs, hosts, members{it: []Column{Hostname}, visitors: visitors, visits: HitVisits}, touched)
+	}
+	return nil
 }
 
 // sumSingle adds what is counted by single hits.
@@ -118,47 +132,71 @@ func (v *view) sumSingle(p *plan, views, customs []uint32) error {
 	return nil
 }
 
+// members says what the rows of a set of events or hostnames are the first of, and which measures say so.
+type members struct {
+	it               []Column
+	visitors, visits Measure
+}
+
 // addMembers adds firsts of a set whose members overlap in an unknown way: at most their sum, at least the largest.
-func (v *view) addMembers(j *job, gs groups, sel []uint32, it Column, visitors Measure, touched map[*group]bool) error {
+func (v *view) addMembers(j *job, gs groups, sel []uint32, m members, touched map[*group]*job) error {
 	if len(sel) == 0 {
 		return nil
 	}
-	cols := append(j.groupColumns(Hits), it)
-	if err := v.slot(sel, cols); err != nil {
+	axes, err := v.groupAxes(j, m.it...)
+	if err != nil {
 		return err
 	}
-	v.sum(upperVisitors, visitors, sel)
-	v.sum(upperVisits, HitVisits, sel)
-	v.flush(j, gs, cols, upperVisitors, upperVisits)
-	v.eachSlot(j, gs, cols, upperVisitors, upperVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
-		d.single(v.dicts[it][v.keys[slot][len(cols)-1]], visitors, visits)
+	if err := v.loadMeasures(m.visitors, m.visits); err != nil {
+		return err
+	}
+	v.slot(sel, axes)
+	v.sum(upperVisitors, m.visitors, sel)
+	v.sum(upperVisits, m.visits, sel)
+	v.flush(j, gs, axes, upperVisitors, upperVisits)
+	its := axes[len(axes)-len(m.it):]
+	// A visit that was the first of one member in this hour may have been that of another in the hour before.
+	visitsKnown := j.q.Interval != ByHour || j.plan.oneMember
+	v.eachSlot(j, gs, axes, upperVisitors, upperVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
+		one := member{kind: j.plan.unit}
+		for i, a := range its {
+			one.it[i] = a.dict[v.keys[slot][len(axes)-len(its)+i]]
+		}
+		if !visitsKnown {
+			visits = 0
+		}
+		d.single(j, one, visitors, visits)
 	})
 	return nil
 }
 
 // eachSlot calls fn for each slot with visitors or visits, and the day of its group.
-func (v *view) eachSlot(j *job, gs groups, cols []Column, fv, fs field, touched map[*group]bool, fn func(d *groupDay, slot int, visitors, visits int64)) {
+func (v *view) eachSlot(j *job, gs groups, axes []axis, fv, fs field, touched map[*group]*job, fn func(d *groupDay, slot int, visitors, visits int64)) {
 	for slot := range v.keys {
 		if n, m := v.sums[fv][slot], v.sums[fs][slot]; n != 0 || m != 0 {
-			fn(gs.get(v.key(j, slot, cols)).today(touched), slot, n, m)
+			fn(j.group(gs, v.key(j, slot, axes)).today(j, touched), slot, n, m)
 		}
 	}
 }
 
 // addPages adds firsts of a set of pages.
-func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touched map[*group]bool) error {
+func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touched map[*group]*job) error {
 	if len(sel) == 0 {
 		return nil
 	}
-	if err := v.loadColumns(Path, Previous, Entry); err != nil {
+	axes, err := v.groupAxes(j, Path)
+	if err != nil {
 		return err
 	}
-	cols := append(j.groupColumns(Hits), Path)
-	if err := v.slot(sel, cols); err != nil {
+	if err := v.loadMeasures(visitors, HitVisits); err != nil {
 		return err
 	}
-	first := v.narrow(sel, Previous, func(previous string) bool { return previous == "" })
-	outside := v.fromOutside(j, sel)
+	first, outside, err := v.comers(j, sel)
+	if err != nil {
+		return err
+	}
+	v.slot(sel, axes)
+	byHour := j.q.Interval == ByHour
 	// The other fields are not in use here: they hold the sums of entries and of members.
 	const entryVisitors, entryVisits, pageVisitors, pageVisits = pageViews, events, exactVisitors, exactVisits
 	v.sum(pageVisitors, visitors, sel)
@@ -166,48 +204,52 @@ func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touch
 	v.sum(entryVisitors, visitors, first)
 	v.sum(entryVisits, HitVisits, first)
 	v.sum(upperVisits, HitVisits, outside)
-	if j.q.Interval == ByHour {
+	if byHour {
 		v.sum(upperVisitors, visitors, sel) // may have been in the set since the hour before: the plain sum is the bound
 	} else {
 		v.sum(upperVisitors, visitors, outside)
 	}
-	v.flush(j, gs, cols, upperVisitors, upperVisits)
-	v.eachSlot(j, gs, cols, pageVisitors, pageVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
+	v.flush(j, gs, axes, upperVisitors, upperVisits)
+	path := len(axes) - 1
+	v.eachSlot(j, gs, axes, pageVisitors, pageVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
 		d.entries[0] += v.sums[entryVisitors][slot]
-		d.entries[1] += v.sums[entryVisits][slot]
-		d.single("\x00"+v.dicts[Path][v.keys[slot][len(cols)-1]], visitors, visits) // apart from events of that name
+		if !byHour || j.plan.unit == unitPath || j.plan.oneMember { // else an event may have come in the hour before
+			d.entries[1] += v.sums[entryVisits][slot]
+		}
+		if byHour {
+			visits = 0 // may have been on another page of the set in the hour before
+		}
+		d.single(j, member{unitPath, [2]string{axes[path].dict[v.keys[slot][path]]}}, visitors, visits)
 	})
 	return nil
 }
 
-// fromOutside selects the rows that come into the set of pages from outside. The set is what the filters over paths
-// describe; without any it is every page.
-func (v *view) fromOutside(j *job, sel []uint32) []uint32 {
-	inSet := func(path string) bool {
-		for i := range j.q.Filters {
-			if f := &j.q.Filters[i]; f.Column == Path && !f.passes(path) {
-				return false
+// comers selects the rows of first page views, and those that come into the set of pages from outside: the first ones too,
+// and those whose previous and whose entry page are not in the set. What the set is may depend on the row: a page is in it if
+// the row would pass the filters with that page in place of its own. Conditions that do not ask for the page are known to hold.
+func (v *view) comers(j *job, sel []uint32) (first, outside []uint32, err error) {
+	if err := v.loadColumns(Previous, Entry); err != nil {
+		return nil, nil, err
+	}
+	first = v.narrow(sel, Previous, func(previous string) bool { return previous == "" })
+	rest := without(sel, first)
+	for _, standIn := range []Column{Previous, Entry} {
+		inSet := v.narrow(rest, standIn, func(path string) bool { return path != "" })
+		for _, c := range j.plan.conditions {
+			if !c.uses(Path) || len(inSet) == 0 {
+				continue
+			}
+			inSet, err = v.keep(inSet, c, func(c Column) Column {
+				if c == Path {
+					return standIn
+				}
+				return c
+			})
+			if err != nil {
+				return nil, nil, err
 			}
 		}
-		return path != ""
+		rest = without(rest, inSet)
 	}
-	previous, entry := make([]bool, len(v.dicts[Previous])), make([]bool, len(v.dicts[Entry]))
-	for code, path := range v.dicts[Previous] {
-		previous[code] = inSet(path)
-	}
-	for code, path := range v.dicts[Entry] {
-		entry[code] = inSet(path)
-	}
-	none := -1
-	if v.dicts[Previous][0] == "" { // dictionaries are sorted
-		none = 0
-	}
-	outside := make([]uint32, 0, len(sel))
-	for _, row := range sel {
-		code := v.codes[Previous][row]
-		if int(code) == none || !previous[code] && !entry[v.codes[Entry][row]] {
-			outside = append(outside, row)
-		}
-	}
-	return outside
+	return first, union(first, rest), nil
 }

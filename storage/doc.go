@@ -7,18 +7,45 @@
 //
 // # What is exact
 //
-// Counts of hits (PageViews, Events) always are, under any filter and grouping that one table holds. Visitors and
-// visits are exact distinct counts under any filters over attributes (source, country, browser, entry page, ...)
-// together with at most one page, event name or hostname. Under a set of pages (several values, contains, is not)
-// no exact number can be had without a record per visitor; the answer then is an upper bound that counts whoever
-// came into the set from outside, with a lower bound beside it (Value.AtMost). A set of event names or hostnames
-// is bounded by the sum and the largest of its members. Page, event name and hostname together have no answer
-// for visitors and visits: ErrNotTogether.
+// Counts of hits (PageViews, Events) always are, under any filter and grouping that one table holds. For visitors and
+// visits it matters which columns stand anywhere in the filters, whatever joins them, or are grouped by:
+//
+//	none but attributes, entry and exit page       exact, under any tree of filters
+//	page (or event name, if only "pageview" passes) exact if each group has one page, else a bound
+//	event name                                     exact if each group has one name, else a bound
+//	hostname                                       exact if each group has one hostname, else a bound
+//	property, with or without event name           a bound, which is exact where one tuple of properties has the value
+//	                                               on each day; visitors by hour: ErrNotTogether
+//	two of page, event name or property, hostname  ErrNotTogether, but for property and event name
+//	exit page with page, event name, hostname      ErrNotTogether, also for counts of hits
+//	or property
+//
+// Attributes are what is the same for all hits of a visitor or visit: source, country, browser and so on. A group has one
+// page if it is grouped by page, or if the filters let one page pass: "is" with one value among what must hold, under "not"
+// its contrary, and in every branch of an "or" the same. Grouped by hour or with several names, page views by event name are a
+// bound, since they are a set of pages.
+//
+// # Bounds
+//
+// Under a set of pages (several values, contains, is not, matches, an "or" of pages and countries) no exact number can be
+// had without a record per visitor. Let S be the pages with which a row would pass the filters, all its other columns being
+// what they are: for one visitor S is the same on all rows, since all else that the filters ask for is an attribute. The answer
+// is an upper bound, the sum of the firsts on pages of S that come from outside: the page before lies not in S, nor does the
+// entry page, or the hit is the entry itself. Whoever has a hit in S is counted at the first one, and twice only after leaving S
+// and coming back to another page of it. The lower bound of a day is the larger of those who entered through S, and the most
+// visited page of S. Sets of event names, hostnames and properties keep no record of what came before: at most the sum, at
+// least the largest member. By hour the upper bound of visitors is the plain sum; visits by hour are those that saw the first
+// member of the set in that hour, of which the lower bound knows only the visits that entered through it. Where the two bounds are
+// equal the number is exact; else Value.AtMost is set.
 //
 // Over several days visitors are the sum of the daily ones. By hour they are distinct within the hour. A visitor
 // is booked on the source and entry page of the first visit of the day, so visitors by source add up to all
 // visitors. An event that comes before the first page view of its visit has no entry page under filters over
-// single hits. Engaged time and scroll depth are booked on the page, without the page before it.
+// single hits; and visitors and visits of an event, hostname or property are those of the entry page that was known at
+// the first of it. Engaged time and scroll depth are booked on the page, without the page before it.
+//
+// Bounce rate, visit duration and views per visit under filters that ask of single hits for pages only speak of the visits that
+// entered there: the entry page stands for the page in the whole tree. Under other columns of single hits they are null.
 //
 // # What is let go
 //

@@ -18,6 +18,7 @@ const (
 	unitPath              // page views by path
 	unitName              // events by name; page views count as one of them
 	unitHost              // hostnames
+	unitProp              // events by name and properties; page views have none
 )
 
 // plan says which table answers which metric of a query. The rules:
@@ -28,29 +29,34 @@ const (
 //   - With one, visitors and visits come from Hits by the measures "first of it"; bounce rate, visit duration
 //     and views per visit by page speak of the visits that entered there, under other columns they are null.
 //   - Exit page and columns of single hits are nowhere held together.
+//   - Visitors by properties are not counted by the hour.
+//
+// A filter counts by the columns that stand anywhere in its tree: what an "or" joins must be held together too.
 type plan struct {
 	q           *Query
+	conditions  []*condition // all of them must hold
+	texts       []string     // of the conditions up to each
+	props       []string     // for each of GroupBy: key of the property
 	unit        unit
 	exit        bool // the exit page is involved
 	hits        bool // table Hits is read
 	visits      bool // table Visits is read
 	wants       [metrics]bool
-	pageOnly    bool   // the only column of single hits is Path: Visits answers by entry page
-	singleWhole bool   // page views and events come from Visits
-	filterText  string // the filters of equal texts select the same rows
-	set         bool   // several paths, names or hosts may fall into one group: bounds instead of sums
+	pageOnly    bool // the only column of single hits is Path: Visits answers by entry page
+	singleWhole bool // page views and events come from Visits
+	set         bool // several paths, names, hosts or tuples of properties may fall into one group: bounds instead of sums
+	oneMember   bool // but of events each group has one name
 }
 
 // uses reports whether a query groups or filters by a column.
-func (q *Query) uses(c Column) bool {
-	return slices.Contains(q.GroupBy, c) || slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Column == c })
+func (p *plan) uses(c Column) bool {
+	return slices.Contains(p.q.GroupBy, c) || slices.ContainsFunc(p.conditions, func(f *condition) bool { return f.uses(c) })
 }
 
 // single reports whether each group holds only one value of a column.
-func (q *Query) single(c Column) bool {
-	return slices.Contains(q.GroupBy, c) || slices.ContainsFunc(q.Filters, func(f Filter) bool {
-		return f.Column == c && f.Op == Is && len(f.Values) == 1
-	})
+func (p *plan) single(c Column) bool {
+	_, pinned := pinned(p.conditions, c)
+	return pinned || slices.Contains(p.q.GroupBy, c)
 }
 
 func badQuery(format string, args ...any) error {
@@ -73,23 +79,49 @@ func (q *Query) validate() error {
 	if len(q.GroupBy) > maxGroupBy {
 		return badQuery("%d dimensions, at most %d besides time", len(q.GroupBy), maxGroupBy)
 	}
-	for i, c := range q.GroupBy {
-		if c >= columns || columnNames[c] == "" {
-			return badQuery("unknown dimension %d", c)
-		}
-		if slices.Contains(q.GroupBy[:i], c) {
-			return badQuery("dimension %s twice", c)
-		}
+	props, err := q.groupProps()
+	if err != nil {
+		return err
 	}
-	for _, f := range q.Filters {
-		if f.Column >= columns || columnNames[f.Column] == "" {
-			return badQuery("filter over unknown dimension %d", f.Column)
+	for i, c := range q.GroupBy {
+		if err := checkColumn(c, props[i]); err != nil {
+			return badQuery("group by %w", err)
 		}
-		if f.Op > Contains || len(f.Values) == 0 {
-			return badQuery("filter over %s without values", f.Column)
+		for k := range i {
+			if q.GroupBy[k] == c && props[k] == props[i] {
+				return badQuery("dimension %s twice", DimensionName(c, props[i]))
+			}
 		}
 	}
 	return q.validateOrder()
+}
+
+// groupProps gives each of GroupBy the key of its property, which is empty for other columns.
+func (q *Query) groupProps() ([]string, error) {
+	props, keys := make([]string, len(q.GroupBy)), q.PropKeys
+	for i, c := range q.GroupBy {
+		if c == Props && len(keys) > 0 {
+			props[i], keys = keys[0], keys[1:]
+		}
+	}
+	if len(keys) > 0 {
+		return nil, badQuery("more keys of properties than dimensions that are properties")
+	}
+	return props, nil
+}
+
+// dimension returns where a dimension stands in GroupBy, -1 if it does not.
+func (q *Query) dimension(c Column, prop string) int {
+	props, err := q.groupProps()
+	if err != nil {
+		return -1
+	}
+	for i, g := range q.GroupBy {
+		if g == c && props[i] == prop {
+			return i
+		}
+	}
+	return -1
 }
 
 func (q *Query) validateOrder() error {
@@ -99,8 +131,8 @@ func (q *Query) validateOrder() error {
 			return badQuery("order by %s, which is not among the metrics", o.Metric)
 		case o.Metric == 0 && o.Time && q.Interval == Whole:
 			return badQuery("order by time without an interval")
-		case o.Metric == 0 && !o.Time && !slices.Contains(q.GroupBy, o.Column):
-			return badQuery("order by %s, which is not among the dimensions", o.Column)
+		case o.Metric == 0 && !o.Time && q.dimension(o.Column, o.Prop) < 0:
+			return badQuery("order by %s, which is not among the dimensions", DimensionName(o.Column, o.Prop))
 		}
 	}
 	if q.Limit < 0 || q.Offset < 0 {
@@ -114,28 +146,36 @@ func newPlan(q *Query) (*plan, error) {
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
-	p := &plan{q: q, exit: q.uses(Exit), filterText: filterText(q.Filters)}
+	p := &plan{q: q}
+	var err error
+	if p.conditions, err = compileFilters(q.Filters); err != nil {
+		return nil, err
+	}
+	p.props, _ = q.groupProps() // validated above
+	text := ""
+	for _, c := range p.conditions {
+		text += c.text
+		p.texts = append(p.texts, text)
+	}
 	for _, m := range q.Metrics {
 		p.wants[m] = true
 	}
+	p.exit = p.uses(Exit)
+	named, name := p.uses(Name), ""
+	if value, ok := pinned(p.conditions, Name); ok {
+		name = value
+	}
 	var involved []Column // columns of single hits
-	for _, c := range []Column{Path, Name, Hostname} {
-		if q.uses(c) && !(c == Name && q.onlyPageViews()) {
+	for _, c := range []Column{Path, Name, Props, Hostname} {
+		if p.uses(c) && !(c == Name && name == PageViewName) {
 			involved = append(involved, c)
 		}
 	}
-	if err := p.chooseUnit(involved, q.uses(Name)); err != nil {
+	if err := p.chooseUnit(involved, named); err != nil {
 		return nil, err
 	}
 	p.chooseTables()
 	return p, nil
-}
-
-// onlyPageViews reports whether the filters over Name let page views pass and nothing else.
-func (q *Query) onlyPageViews() bool {
-	return slices.ContainsFunc(q.Filters, func(f Filter) bool {
-		return f.Column == Name && f.Op == Is && len(f.Values) == 1 && f.Values[0] == PageViewName
-	})
 }
 
 func (p *plan) chooseUnit(involved []Column, named bool) error {
@@ -147,28 +187,41 @@ func (p *plan) chooseUnit(involved []Column, named bool) error {
 		return notTogether(cols)
 	}
 	distinct := p.wants[Visitors] || p.wants[VisitsTotal]
+	last := Column(0)
+	if len(involved) > 0 {
+		last = involved[len(involved)-1]
+	}
 	switch {
 	case len(involved) == 0 && !named:
 		p.unit = unitVisit
-	case len(involved) == 0 || len(involved) == 1 && involved[0] == Path:
+	case len(involved) == 0 || len(involved) == 1 && last == Path:
 		p.unit = unitPath
-	case named && involved[0] == Hostname && distinct: // the rows of hostnames have no name
-		return notTogether([]Column{Name, Hostname})
+	case named && last == Hostname && distinct: // the rows of hostnames have no name
+		return notTogether(slices.Compact(append([]Column{Name}, involved...)))
+	case last == Props && (len(involved) == 1 || len(involved) == 2 && involved[0] == Name):
+		p.unit = unitProp
+		if p.wants[Visitors] && p.q.Interval == ByHour {
+			return fmt.Errorf("%w: visitors by a property of events are counted by the day and not by the hour; "+
+				"ask by day, or for visits, pageviews or events", ErrNotTogether)
+		}
 	case len(involved) > 1 && distinct:
 		return notTogether(involved)
-	case involved[0] == Name || len(involved) > 1:
-		p.unit = unitName
-	default:
+	case last == Hostname && len(involved) == 1:
 		p.unit = unitHost
+	default:
+		p.unit = unitName
 	}
-	p.pageOnly = len(involved) == 1 && involved[0] == Path && !named
+	p.pageOnly = len(involved) == 1 && last == Path && !named
 	switch p.unit {
 	case unitPath:
-		p.set = !p.q.single(Path)
+		p.set = !p.single(Path)
 	case unitName:
-		p.set = !p.q.single(Name) || slices.Contains(p.q.GroupBy, Name) // page views are a set of paths
+		p.oneMember = p.single(Name)
+		p.set = !p.oneMember || slices.Contains(p.q.GroupBy, Name) // page views are a set of paths
 	case unitHost:
-		p.set = !p.q.single(Hostname)
+		p.set = !p.single(Hostname)
+	case unitProp:
+		p.set = true // several tuples may have the value
 	}
 	return nil
 }
@@ -176,7 +229,9 @@ func (p *plan) chooseUnit(involved []Column, named bool) error {
 func notTogether(cols []Column) error {
 	names := make([]string, len(cols))
 	for i, c := range cols {
-		names[i] = c.String()
+		if names[i] = c.String(); c == Props {
+			names[i] = "event:props"
+		}
 	}
 	return fmt.Errorf("%w: %s; ask for them one at a time, or for pageviews and events only where single hits are meant",
 		ErrNotTogether, strings.Join(names, ", "))
@@ -201,14 +256,4 @@ func (p *plan) column(t Table, c Column) Column {
 		return Entry
 	}
 	return c
-}
-
-// passes reports whether a value of the filter's column passes.
-func (f *Filter) passes(value string) bool {
-	for _, v := range f.Values {
-		if f.Op == Contains && strings.Contains(value, v) || f.Op != Contains && value == v {
-			return f.Op != IsNot
-		}
-	}
-	return f.Op == IsNot
 }

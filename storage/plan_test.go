@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func is(c Column, values ...string) Filter { return Filter{c, Is, values} }
+func is(c Column, values ...string) Filter { return Filter{Column: c, Op: Is, Values: values} }
 
 // TestWhatNoTableHoldsTogether has one line for each pair; counts of hits need no distinct numbers and have answers.
 func TestWhatNoTableHoldsTogether(t *testing.T) {
@@ -92,12 +92,12 @@ func TestBoundsAreTight(t *testing.T) {
 				if err := db.Append(rows...); err != nil {
 					t.Fatal(err)
 				}
-				res := mustQuery(t, db, Query{Site: 1, From: 20000 + day, To: 20000 + day, Metrics: []Metric{Visitors}, Filters: []Filter{{Path, Contains, []string{"/s"}}}})
+				res := mustQuery(t, db, Query{Site: 1, From: 20000 + day, To: 20000 + day, Metrics: []Metric{Visitors}, Filters: []Filter{{Column: Path, Op: Contains, Values: []string{"/s"}}}})
 				if got, want := table(res), (20000+day).String()+"/00 [] "+tt.want+"\n"; got != want {
 					t.Errorf("got %s want %s", got, want)
 				}
 			}
-			res := mustQuery(t, db, Query{Site: 1, From: 20000, To: 20001, Metrics: []Metric{Visitors}, Filters: []Filter{{Path, Contains, []string{"/s"}}}})
+			res := mustQuery(t, db, Query{Site: 1, From: 20000, To: 20001, Metrics: []Metric{Visitors}, Filters: []Filter{{Column: Path, Op: Contains, Values: []string{"/s"}}}})
 			if want := map[string]string{"1": "2", "2": "4", "1..2": "2..4"}[tt.want]; table(res) != "2024-10-04/00 [] "+want+"\n" {
 				t.Errorf("two days: got %s want %s", table(res), want)
 			}
@@ -114,7 +114,7 @@ func TestNamesThatLookLikePaths(t *testing.T) {
 	if err := db.Append(append(pageView(1, 20000, "/a", "DE"), event)...); err != nil {
 		t.Fatal(err)
 	}
-	res := mustQuery(t, db, Query{Site: 1, From: 20000, To: 20000, Metrics: []Metric{Visitors}, Filters: []Filter{{Name, IsNot, []string{"other"}}}})
+	res := mustQuery(t, db, Query{Site: 1, From: 20000, To: 20000, Metrics: []Metric{Visitors}, Filters: []Filter{{Column: Name, Op: IsNot, Values: []string{"other"}}}})
 	if got := table(res); got != "2024-10-04/00 [] 1..2\n" {
 		t.Errorf("a visitor with a page view and an event is %s", got)
 	}

@@ -66,26 +66,11 @@ const (
 	ByMonth                 // calendar months
 )
 
-// Op compares a column with the values of a Filter.
-type Op uint8
-
-const (
-	Is       Op = iota // equals one of the values
-	IsNot              // equals none of the values
-	Contains           // contains one of the values, letter for letter
-)
-
-// Filter keeps the tuples whose column passes. The empty string is the value "none" (no campaign, direct).
-type Filter struct {
-	Column Column
-	Op     Op
-	Values []string
-}
-
 // Order sorts the rows of a result: by a metric, by the bucket, or else by a column.
 type Order struct {
 	Metric Metric // by this metric, which must be among the query's
 	Column Column // by this column, which must be among GroupBy; used if Metric is 0
+	Prop   string // key of the property, if Column is Props
 	Time   bool   // by the bucket
 	Desc   bool
 }
@@ -97,17 +82,23 @@ type Query struct {
 	From, To Day    // both inclusive
 	Metrics  []Metric
 	GroupBy  []Column // at most two
+	// PropKeys are the keys of event properties that each Props in GroupBy stands for, in their order.
+	PropKeys []string
 	Interval Interval
 	Filters  []Filter // all of them must hold
 	Order    []Order  // default: the bucket ascending if Interval is set, else the first metric descending
 	Limit    int      // 0: all rows
 	Offset   int
+	Totals   bool // Result.Totals is wanted too
 }
 
 // Result answers a Query.
 type Result struct {
 	Rows  []ResultRow
 	Total int // rows before Limit and Offset
+	// Totals is, if asked for, the answer without groups and buckets, from the same state of the store: one for each of
+	// Query.Metrics. Distinct visitors and visits of the whole are not the sum of those of the rows.
+	Totals []Value
 }
 
 // ResultRow is one group. Groups in which all that was asked for is zero are left out: also buckets without hits. A query
@@ -133,7 +124,12 @@ type Value struct {
 // page filter. The text of the wrapping error names them and can be shown to people.
 var ErrNotTogether = errors.New("no table holds these dimensions together")
 
-// ErrBadQuery marks a query that is malformed: an unknown column, too many dimensions, days in the wrong order.
+// ErrTooManyGroups says that an answer has more rows than memory should be spent on. The text of the wrapping error says
+// what to do about it.
+var ErrTooManyGroups = errors.New("too many groups")
+
+// ErrBadQuery marks a query that is malformed: an unknown column, too many dimensions, a pattern that is none, days in
+// the wrong order.
 var ErrBadQuery = errors.New("bad query")
 
 // ErrNotKept says that what a query asks about has left the store: hours of combinations, or combinations at all. The text

@@ -260,8 +260,8 @@ func (j *job) rolledBy(t Table) (of string, ok bool) {
 	if len(cols) > 1 {
 		return "", false
 	}
-	for _, f := range j.q.Filters {
-		if len(cols) == 0 || j.plan.column(t, f.Column) != cols[0] {
+	for _, f := range j.plan.conditions {
+		if len(cols) == 0 || !f.onlyUses(func(c Column) bool { return j.plan.column(t, c) == cols[0] }) {
 			return "", false
 		}
 	}

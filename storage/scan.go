@@ -5,6 +5,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -19,24 +20,44 @@ type scan struct {
 	jobs []*job
 }
 
+// maxGroups bounds the groups that one query may gather, those of all goroutines together, and with them what they hold of
+// a day's pages. Each takes some 300 bytes, so that is 150 MB for a moment; and nobody reads a list of half a million pages.
+const maxGroups = 1 << 19
+
 // job is one query of a scan.
 type job struct {
 	q      *Query
 	plan   *plan
 	groups groups
+	totals *job     // answers the query without groups, if that is wanted
 	err    *notKept // why there is no answer
+	most   int64    // groups that it may gather
+	held   atomic.Int64
+	full   atomic.Bool // it has gathered more: there is no answer
 }
 
 // groups are the rows of an answer as they grow.
 type groups map[groupKey]*group
 
-func (gs groups) get(key groupKey) *group {
+// group finds or adds a group to some groups of the job.
+func (j *job) group(gs groups, key groupKey) *group {
 	g := gs[key]
 	if g == nil {
 		g = &group{}
+		for i, k := range key.keys {
+			key.keys[i] = strings.Clone(k) // would keep the dictionary of a whole block
+		}
 		gs[key] = g
+		j.hold(1)
 	}
 	return g
+}
+
+// hold counts what the job holds in memory.
+func (j *job) hold(n int64) {
+	if j.held.Add(n) > j.most {
+		j.full.Store(true)
+	}
 }
 
 // groupKey is one row of the answer: a bucket of time and up to two values.
@@ -133,12 +154,26 @@ func (sc *scan) table(t Table) error {
 			if e := w.failed[i]; e != nil && (j.err == nil || j.err.day < e.day) {
 				j.err = e
 			}
-			for key, g := range w.groups[i] {
-				j.groups.get(key).add(g)
-			}
+			j.take(w.groups[i])
 		}
 	}
 	return nil
+}
+
+// take adds the groups of a goroutine to those of the job.
+func (j *job) take(gs groups) {
+	if len(j.groups) == 0 {
+		j.groups = gs
+		return
+	}
+	for key, g := range gs {
+		if sum := j.groups[key]; sum != nil {
+			sum.add(g)
+			j.hold(-1)
+		} else {
+			j.groups[key] = g
+		}
+	}
 }
 
 // days finds the runs of a table on the days that any of the jobs asks about.
@@ -282,19 +317,19 @@ func (w *worker) fail(i int, day Day, left string) {
 
 // runs adds the runs of a day to the groups of their jobs.
 func (w *worker) runs(sources []source) error {
-	touched := make(map[*group]bool) // groups with bounds to settle at the end of the day
+	touched := make(map[*group]*job) // groups with bounds to settle at the end of the day
 	for _, from := range sources {
 		if err := w.run(from, touched); err != nil {
 			return err
 		}
 	}
-	for g := range touched {
-		g.settle()
+	for g, j := range touched {
+		g.settle(j)
 	}
 	return nil
 }
 
-func (w *worker) run(from source, touched map[*group]bool) error {
+func (w *worker) run(from source, touched map[*group]*job) error {
 	r := from.run
 	jobs := slices.DeleteFunc(slices.Clone(from.jobs), func(i int) bool {
 		if w.jobs[i].q.Interval == ByHour && r.ref.level == coarseLevel && r.ref.table == w.table {
@@ -303,15 +338,18 @@ func (w *worker) run(from source, touched map[*group]bool) error {
 		return w.failed[i] != nil // the rest of its rows are of no use
 	})
 	for n, rows := range r.head.blockRows {
-		if err := w.sc.ctx.Err(); err != nil {
-			return err
-		}
 		if len(jobs) == 0 {
 			break
 		}
 		w.block.reset(rows)
 		w.view.reset(r, n)
 		for _, i := range jobs {
+			if err := w.sc.ctx.Err(); err != nil {
+				return err
+			}
+			if w.jobs[i].full.Load() {
+				continue
+			}
 			if err := w.view.add(w.jobs[i], w.groups[i], touched); err != nil {
 				return err
 			}

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Table names one cube of counts. A table is a schema, the engine is one.
@@ -201,6 +203,43 @@ func ParseColumn(name string) (Column, error) {
 			return Column(c), nil
 		}
 	}
-	return 0, fmt.Errorf("dimension %q: unknown; known are event:page, event:name, event:hostname and visit:* "+
+	return 0, fmt.Errorf("dimension %q: unknown; known are event:page, event:name, event:hostname, event:props:KEY and visit:* "+
 		"(source, channel, referrer, utm_*, entry_page, exit_page, country, region, city, browser, os, device, screen, language)", name)
+}
+
+// propPrefix stands before the key of an event's property, where it is a dimension.
+const propPrefix = "event:props:"
+
+// ParseDimension reads the name of a column, or of an event's property such as event:props:plan: the column is Props then,
+// and prop its key.
+func ParseDimension(name string) (c Column, prop string, err error) {
+	if key, ok := strings.CutPrefix(name, propPrefix); ok {
+		if key == "" {
+			return 0, "", fmt.Errorf("dimension %q: want the key of a property after the colon, such as event:props:plan", name)
+		}
+		return Props, key, nil
+	}
+	c, err = ParseColumn(name)
+	return c, "", err
+}
+
+// DimensionName is the inverse of ParseDimension.
+func DimensionName(c Column, prop string) string {
+	if c == Props {
+		return propPrefix + prop
+	}
+	return c.String()
+}
+
+// checkColumn tells whether a column, or a property if there is a key, can be asked for.
+func checkColumn(c Column, prop string) error {
+	switch {
+	case c == Props && prop == "":
+		return errors.New("event properties without a key")
+	case c != Props && prop != "":
+		return fmt.Errorf("property %q of another column than the properties", prop)
+	case c != Props && (c >= columns || columnNames[c] == ""):
+		return fmt.Errorf("unknown dimension %d", c)
+	}
+	return nil
 }

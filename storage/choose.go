@@ -1,0 +1,164 @@
+package storage
+
+// This file selects the rows of a block that pass the filters of a query. A selection lists rows in rising order, and
+// is never changed once it is made, so that jobs can share it.
+
+// axis is a dimension of a block: a value for each code, and a code for each row.
+type axis struct {
+	dict  []string
+	codes []uint16
+}
+
+// axis reads a dimension of the block. The values of a property are read from the tuples of properties, once for
+// each of them; they are in no order.
+func (v *view) axis(c Column, prop string) (axis, error) {
+	if err := v.loadColumns(c); err != nil {
+		return axis{}, err
+	}
+	if c != Props {
+		return axis{v.dicts[c], v.codes[c]}, nil
+	}
+	if a, ok := v.props[prop]; ok {
+		return a, nil
+	}
+	a := axis{codes: make([]uint16, v.rows)}
+	known, codeOf := make(map[string]uint16), make([]uint16, len(v.dicts[Props]))
+	for i, encoded := range v.dicts[Props] {
+		value := propValue(encoded, prop)
+		code, ok := known[value]
+		if !ok {
+			code = uint16(len(a.dict))
+			known[value] = code
+			a.dict = append(a.dict, value)
+		}
+		codeOf[i] = code
+	}
+	for row, code := range v.codes[Props] {
+		a.codes[row] = codeOf[code]
+	}
+	v.props[prop] = a
+	return a, nil
+}
+
+// narrow keeps the rows of a selection whose value passes.
+func (a axis) narrow(sel []uint32, passes func(value string) bool) []uint32 {
+	keep, kept := make([]bool, len(a.dict)), 0
+	for code, value := range a.dict {
+		if passes(value) {
+			keep[code] = true
+			kept++
+		}
+	}
+	switch kept {
+	case 0:
+		return nil
+	case len(keep):
+		return sel
+	}
+	narrowed := make([]uint32, 0, len(sel)*kept/len(keep)+16)
+	for _, row := range sel {
+		if keep[a.codes[row]] {
+			narrowed = append(narrowed, row)
+		}
+	}
+	return narrowed
+}
+
+// narrow keeps the rows whose value of a column, which is loaded, passes.
+func (v *view) narrow(sel []uint32, c Column, passes func(value string) bool) []uint32 {
+	return axis{v.dicts[c], v.codes[c]}.narrow(sel, passes)
+}
+
+// choose selects the rows that pass a job's filters. Jobs whose filters begin alike share what they have in common.
+func (v *view) choose(j *job) ([]uint32, error) {
+	sel, prefix := v.all(), ""
+	if v.rolled() {
+		of, _ := j.rolledBy(v.table())
+		if err := v.loadColumns(RollupOf); err != nil {
+			return nil, err
+		}
+		sel = v.narrow(sel, RollupOf, func(value string) bool { return value == of })
+		prefix = of + "\x00"
+	}
+	for i, c := range j.plan.conditions {
+		key := prefix + j.plan.texts[i]
+		chosen, ok := v.selected[key]
+		if !ok {
+			var err error
+			if chosen, err = v.keep(sel, c, func(c Column) Column { return v.column(j.plan.column(v.table(), c)) }); err != nil {
+				return nil, err
+			}
+			v.selected[key] = chosen
+		}
+		if sel = chosen; len(sel) == 0 {
+			break // what the other filters need is not even read
+		}
+	}
+	return sel, nil
+}
+
+// keep keeps the rows that pass a condition, which is asked of the columns that stand for its own.
+func (v *view) keep(sel []uint32, c *condition, standIn func(Column) Column) ([]uint32, error) {
+	if c.of == nil {
+		a, err := v.axis(standIn(c.column), c.prop)
+		if err != nil {
+			return nil, err
+		}
+		return a.narrow(sel, c.passes), nil
+	}
+	var found []uint32
+	for _, inner := range c.of {
+		if len(sel) == 0 {
+			break
+		}
+		kept, err := v.keep(sel, inner, standIn)
+		switch {
+		case err != nil:
+			return nil, err
+		case !c.any:
+			sel = kept
+		default: // what has passed needs not pass again
+			found = union(found, kept)
+			sel = without(sel, kept)
+		}
+	}
+	if c.any {
+		return found, nil
+	}
+	return sel, nil
+}
+
+// union merges two selections that have no row in common.
+func union(a, b []uint32) []uint32 {
+	if len(a) == 0 {
+		return b
+	}
+	if len(b) == 0 {
+		return a
+	}
+	all := make([]uint32, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] < b[0] {
+			all, a = append(all, a[0]), a[1:]
+		} else {
+			all, b = append(all, b[0]), b[1:]
+		}
+	}
+	return append(append(all, a...), b...)
+}
+
+// without returns the rows of a selection that are not among some of it.
+func without(sel, some []uint32) []uint32 {
+	if len(some) == 0 {
+		return sel
+	}
+	rest := make([]uint32, 0, len(sel)-len(some))
+	for _, row := range sel {
+		if len(some) > 0 && some[0] == row {
+			some = some[1:]
+		} else {
+			rest = append(rest, row)
+		}
+	}
+	return rest
+}
