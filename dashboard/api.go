@@ -37,14 +37,15 @@ type siteFinder func(domain string) (storage.Site, error)
 // Requests and answers are those of Plausible's Stats API v2 (https://plausible.io/docs/stats-api), with these
 // differences, each because of what the counts hold:
 //
-//   - at most two dimensions besides time; filters is, is_not, contains and and;
+//   - at most two dimensions besides time; all filters but has_done, has_not_done, segments and goals;
 //   - visit:country is an ISO 3166-1 code, regions and cities are as the location database names them;
 //   - date-times in date_range must be whole days of the site's time zone, and date_range is echoed as days;
 //   - a rate or mean without anything to divide by is null;
 //   - an upper bound is marked in meta.metric_warnings (code "upper_bound"), and its row has lower_bounds beside metrics;
 //   - meta.notes says where visitors are a sum of daily ones, or distinct by the hour, and where a metric under
 //     event:page is that of the visits that began there;
-//   - imported logs are always included.
+//   - imported logs are always included;
+//   - include.totals is ours: meta.totals has the metrics without dimensions, from the same pass over the counts.
 //
 // Errors are JSON objects with one key, error: 400 for a request that cannot be answered, 401 without a token for
 // the site (404 here, where no token is asked for), 405 for other methods than POST, 413 for more than 64 KiB.
@@ -141,7 +142,8 @@ func (a *statsAPI) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &told):
 		status, text = told.status, told.text
-	case errors.Is(err, storage.ErrBadQuery), errors.Is(err, storage.ErrNotTogether), errors.Is(err, storage.ErrNotKept):
+	case errors.Is(err, storage.ErrBadQuery), errors.Is(err, storage.ErrNotTogether),
+		errors.Is(err, storage.ErrTooManyGroups), errors.Is(err, storage.ErrNotKept):
 		status, text = http.StatusBadRequest, err.Error()
 	case errors.Is(err, storage.ErrClosed), r.Context().Err() != nil:
 		status, text = http.StatusServiceUnavailable, "the server is stopping; try again later"

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"math"
+	"slices"
 
 	"dachs/storage"
 )
@@ -29,6 +30,13 @@ type apiMeta struct {
 	Notes           map[string]string        `json:"notes,omitempty"`
 	TimeLabels      []string                 `json:"time_labels,omitempty"`
 	TotalRows       *int                     `json:"total_rows,omitempty"`
+	Totals          *apiTotals               `json:"totals,omitempty"`
+}
+
+// apiTotals are the metrics of the query without its dimensions, as a row has them.
+type apiTotals struct {
+	Metrics     []any `json:"metrics"`
+	LowerBounds []any `json:"lower_bounds,omitempty"`
 }
 
 type metricWarning struct {
@@ -68,7 +76,7 @@ func (q *apiQuery) answer(p Period, res storage.Result) apiAnswer {
 }
 
 func (q *apiQuery) row(p Period, row storage.ResultRow) apiRow {
-	r := apiRow{Metrics: make([]any, len(row.Values)), Dimensions: make([]string, len(q.dimensions))}
+	r := apiRow{Dimensions: make([]string, len(q.dimensions))}
 	for i := range q.dimensions {
 		if i == q.time {
 			r.Dimensions[i] = p.label(row.Day, row.Hour, q.query.Interval)
@@ -77,20 +85,27 @@ func (q *apiQuery) row(p Period, row storage.ResultRow) apiRow {
 		c := q.columnIndex(i)
 		r.Dimensions[i] = shownValue(q.query.GroupBy[c], row.Keys[c])
 	}
-	for i, v := range row.Values {
+	r.Metrics, r.LowerBounds = q.numbers(row.Values)
+	return r
+}
+
+// numbers writes values as numbers, null where they have no meaning, and the lower bounds of those that are bounds.
+func (q *apiQuery) numbers(values []storage.Value) (numbers, lower []any) {
+	numbers = make([]any, len(values))
+	for i, v := range values {
 		if v.Null {
 			continue
 		}
 		m := q.query.Metrics[i]
-		r.Metrics[i] = shownNumber(m, v.Number)
+		numbers[i] = shownNumber(m, v.Number)
 		if v.AtMost {
-			if r.LowerBounds == nil {
-				r.LowerBounds = make([]any, len(row.Values))
+			if lower == nil {
+				lower = make([]any, len(values))
 			}
-			r.LowerBounds[i] = shownNumber(m, v.Low)
+			lower[i] = shownNumber(m, v.Low)
 		}
 	}
-	return r
+	return numbers, lower
 }
 
 // shownNumber rounds as Plausible does: views per visit to cents, everything else to whole visitors, percent or seconds.
@@ -109,15 +124,17 @@ func (q *apiQuery) meta(p Period, res storage.Result) apiMeta {
 	if q.include.TotalRows {
 		m.TotalRows = &res.Total
 	}
+	if res.Totals != nil {
+		numbers, lower := q.numbers(res.Totals)
+		m.Totals = &apiTotals{numbers, lower}
+	}
 	for i, metric := range q.query.Metrics {
-		for _, row := range res.Rows {
-			if row.Values[i].AtMost && !row.Values[i].Null {
-				if m.MetricWarnings == nil {
-					m.MetricWarnings = map[string]metricWarning{}
-				}
-				m.MetricWarnings[metric.String()] = upperBound
-				break
+		isBound := func(values []storage.Value) bool { return values[i].AtMost && !values[i].Null }
+		if slices.ContainsFunc(res.Rows, func(r storage.ResultRow) bool { return isBound(r.Values) }) || res.Totals != nil && isBound(res.Totals) {
+			if m.MetricWarnings == nil {
+				m.MetricWarnings = map[string]metricWarning{}
 			}
+			m.MetricWarnings[metric.String()] = upperBound
 		}
 		if note := q.note(p, metric); note != "" {
 			if m.Notes == nil {

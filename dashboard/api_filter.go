@@ -9,19 +9,24 @@ import (
 )
 
 const (
-	// directName is shown for a visit without a source or referrer, and notSetName for every other value
-	// that is empty, both as Plausible writes them. The store keeps the empty string.
+	// directName is shown for a visit without a source or referrer, noneName for a property that an event does not have, and
+	// notSetName for every other value that is empty, all as Plausible writes them. The store keeps the empty string.
 	directName = "Direct / None"
+	noneName   = "(none)"
 	notSetName = "(not set)"
 )
 
-// maxFilterDepth bounds how deep "and" may stand in "and": each level reads its text again.
-const maxFilterDepth = 4
+// maxFilterDepth bounds how deep filters may stand in filters: each level reads its text again. The store takes no deeper
+// ones.
+const maxFilterDepth = 10
 
 // emptyName is what the empty value of a column is called in answers and in filters.
 func emptyName(c storage.Column) string {
-	if c == storage.Source || c == storage.Referrer {
+	switch c {
+	case storage.Source, storage.Referrer:
 		return directName
+	case storage.Props:
+		return noneName
 	}
 	return notSetName
 }
@@ -42,78 +47,100 @@ func storedValue(c storage.Column, value string) string {
 	return value
 }
 
-// apiOps are the comparisons that the store can do.
-var apiOps = [...]string{storage.Is: "is", storage.IsNot: "is_not", storage.Contains: "contains"}
-
-// apiFilter is one comparison of a request, with its values as they were sent.
+// apiFilter is one filter of a request, with its values as they were sent.
 type apiFilter struct {
-	op     storage.Op
-	column storage.Column
-	values []string
+	op      storage.Op
+	column  storage.Column
+	prop    string
+	values  []string
+	anyCase bool
+	of      []apiFilter // of and, or and not
 }
 
 // MarshalJSON writes the filter as requests have it.
 func (f apiFilter) MarshalJSON() ([]byte, error) {
-	return json.Marshal([]any{apiOps[f.op], f.column.String(), f.values})
+	switch {
+	case f.op == storage.Not:
+		return json.Marshal([]any{f.op.String(), f.of[0]})
+	case f.op.Joins():
+		return json.Marshal([]any{f.op.String(), f.of})
+	}
+	parts := []any{f.op.String(), storage.DimensionName(f.column, f.prop), f.values}
+	if f.anyCase {
+		parts = append(parts, map[string]bool{"case_sensitive": false})
+	}
+	return json.Marshal(parts)
 }
 
-// stored returns the filter in the values of the store. "contains" compares with letters and not with
-// whole values, so the names of the empty value mean nothing special to it.
+// stored returns the filter in the values of the store. Comparisons with parts of a value look at its letters, so
+// the names of the empty value mean nothing special to them.
 func (f apiFilter) stored() storage.Filter {
+	if f.op.Joins() {
+		joint := storage.Filter{Op: f.op}
+		for _, inner := range f.of {
+			joint.Of = append(joint.Of, inner.stored())
+		}
+		return joint
+	}
 	values := make([]string, len(f.values))
 	for i, v := range f.values {
-		if f.op != storage.Contains {
+		if f.op == storage.Is || f.op == storage.IsNot {
 			v = storedValue(f.column, v)
 		}
 		values[i] = v
 	}
-	return storage.Filter{Column: f.column, Op: f.op, Values: values}
+	return storage.Filter{Column: f.column, Prop: f.prop, Op: f.op, Values: values, AnyCase: f.anyCase}
 }
 
-// parseAPIFilters reads a list of filters that must all hold. "and" adds nothing to that but a level of
-// brackets, so it is taken apart; every other combination is refused rather than answered wrongly.
+// parseAPIFilters reads a list of filters.
 func parseAPIFilters(list []json.RawMessage, depth int) ([]apiFilter, error) {
-	var filters []apiFilter
-	for _, raw := range list {
-		var parts []json.RawMessage
-		var op string
-		if json.Unmarshal(raw, &parts) != nil || len(parts) == 0 || json.Unmarshal(parts[0], &op) != nil {
-			return nil, errors.New(`filters: want a list of filters such as ["is", "visit:country", ["DE", "AT"]]`)
-		}
-		if op == "and" {
-			inner, err := parseAPIAnd(parts, depth)
-			if err != nil {
-				return nil, err
-			}
-			filters = append(filters, inner...)
-			continue
-		}
-		f, err := parseAPIFilter(op, parts)
-		if err != nil {
+	filters := make([]apiFilter, len(list))
+	for i, raw := range list {
+		var err error
+		if filters[i], err = parseAPIFilter(raw, depth); err != nil {
 			return nil, err
 		}
-		filters = append(filters, f)
 	}
 	return filters, nil
 }
 
-func parseAPIAnd(parts []json.RawMessage, depth int) ([]apiFilter, error) {
-	var inner []json.RawMessage
-	if len(parts) != 2 || json.Unmarshal(parts[1], &inner) != nil || len(inner) == 0 {
-		return nil, errors.New(`filters: "and" wants one list of filters, such as ["and", [["is", "visit:country", ["DE"]]]]`)
+func parseAPIFilter(raw json.RawMessage, depth int) (apiFilter, error) {
+	var parts []json.RawMessage
+	var name string
+	if json.Unmarshal(raw, &parts) != nil || len(parts) == 0 || json.Unmarshal(parts[0], &name) != nil {
+		return apiFilter{}, errors.New(`filters: want a list of filters such as ["is", "visit:country", ["DE", "AT"]]`)
 	}
-	if depth == maxFilterDepth {
-		return nil, errors.New(`filters: "and" stands too deep in other "and"; write its filters side by side`)
+	op, err := storage.ParseOp(name)
+	if err != nil {
+		return apiFilter{}, fmt.Errorf("filters: %w", err)
 	}
-	return parseAPIFilters(inner, depth+1)
+	if op.Joins() {
+		return parseAPIJoint(op, parts, depth)
+	}
+	return parseAPIComparison(op, parts)
 }
 
-func parseAPIFilter(op string, parts []json.RawMessage) (apiFilter, error) {
-	var f apiFilter
-	var err error
-	if f.op, err = parseAPIOp(op); err != nil {
-		return f, err
+// parseAPIJoint reads what and, or and not join: a list of filters, or for not one filter.
+func parseAPIJoint(op storage.Op, parts []json.RawMessage, depth int) (f apiFilter, err error) {
+	if depth == maxFilterDepth {
+		return f, fmt.Errorf("filters: nested more than %d levels deep; write them side by side", maxFilterDepth)
 	}
+	var inner []json.RawMessage
+	switch {
+	case op == storage.Not && len(parts) == 2:
+		inner = parts[1:]
+	case op == storage.Not:
+		return f, errors.New(`filters: "not" wants one filter, such as ["not", ["is", "visit:country", ["DE"]]]`)
+	case len(parts) != 2 || json.Unmarshal(parts[1], &inner) != nil || len(inner) == 0:
+		return f, fmt.Errorf(`filters: %q wants one list of filters, such as [%[1]q, [["is", "visit:country", ["DE"]]]]`, op)
+	}
+	f.op = op
+	f.of, err = parseAPIFilters(inner, depth+1)
+	return f, err
+}
+
+func parseAPIComparison(op storage.Op, parts []json.RawMessage) (apiFilter, error) {
+	f := apiFilter{op: op}
 	if len(parts) != 3 && len(parts) != 4 {
 		return f, fmt.Errorf(`filters: %q has %d parts; want an operator, a dimension and a list of values`, op, len(parts))
 	}
@@ -124,37 +151,30 @@ func parseAPIFilter(op string, parts []json.RawMessage) (apiFilter, error) {
 	if _, _, isTime := timeInterval(name); isTime {
 		return f, fmt.Errorf("filters: %s cannot be filtered; set date_range instead", name)
 	}
-	if f.column, err = parseDimension(name); err != nil {
+	var err error
+	if f.column, f.prop, err = parseDimension(name); err != nil {
 		return f, fmt.Errorf("filters: %w", err)
 	}
 	if json.Unmarshal(parts[2], &f.values) != nil || len(f.values) == 0 {
 		return f, fmt.Errorf(`filters: values of %s: want a list of one or more strings, such as ["DE", "AT"]`, name)
 	}
 	if len(parts) == 4 {
-		return f, parseAPIModifiers(parts[3])
+		f.anyCase, err = parseAPIModifiers(parts[3])
 	}
-	return f, nil
+	return f, err
 }
 
-func parseAPIOp(name string) (storage.Op, error) {
-	for op, n := range apiOps {
-		if n == name {
-			return storage.Op(op), nil
-		}
-	}
-	return 0, fmt.Errorf("filters: operator %q: not supported; use is, is_not, contains, and", name)
-}
-
-// parseAPIModifiers takes the one modifier that there is, in the only way that the store compares.
-func parseAPIModifiers(raw json.RawMessage) error {
+// parseAPIModifiers reads the one modifier that there is.
+func parseAPIModifiers(raw json.RawMessage) (anyCase bool, err error) {
 	m := map[string]bool{}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return errors.New(`filters: modifiers: want an object such as {"case_sensitive": true}`)
+		return false, errors.New(`filters: modifiers: want an object such as {"case_sensitive": false}`)
 	}
 	for name, on := range m {
-		if name != "case_sensitive" || !on {
-			return fmt.Errorf("filters: modifier %s: %t is not supported; letters are compared with their case", name, on)
+		if name != "case_sensitive" {
+			return false, fmt.Errorf("filters: modifier %q: unknown; known is case_sensitive", name)
 		}
+		anyCase = !on
 	}
-	return nil
+	return anyCase, nil
 }

@@ -39,11 +39,13 @@ type apiQuery struct {
 }
 
 // apiInclude are the additions to an answer that can be asked for. Imported logs are hits like any other and
-// always part of the answer, so imports is accepted and changes nothing but meta.imports_included.
+// always part of the answer, so imports is accepted and changes nothing but meta.imports_included. Totals are ours: the
+// metrics without dimensions, in meta.totals.
 type apiInclude struct {
 	Imports    bool `json:"imports,omitzero"`
 	TimeLabels bool `json:"time_labels,omitzero"`
 	TotalRows  bool `json:"total_rows,omitzero"`
+	Totals     bool `json:"totals,omitzero"`
 }
 
 type apiPage struct {
@@ -74,6 +76,7 @@ func parseQuery(data []byte) (*apiQuery, error) {
 		return nil, errors.New(`site_id: missing; give the domain of the site, such as "example.com"`)
 	}
 	q := &apiQuery{siteID: body.SiteID, time: noTime, include: body.Include}
+	q.query.Totals = body.Include.Totals
 	var err error
 	if q.query.Metrics, err = parseMetrics(body.Metrics); err != nil {
 		return nil, err
@@ -130,7 +133,7 @@ func explainJSON(err error) error {
 	}
 	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return fmt.Errorf("request body: unknown key %s; known are site_id, metrics, date_range, dimensions, filters, order_by, "+
-			"include (imports, time_labels, total_rows) and pagination (limit, offset)", key)
+			"include (imports, time_labels, total_rows, totals) and pagination (limit, offset)", key)
 	}
 	return fmt.Errorf("request body: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
@@ -196,11 +199,14 @@ func (q *apiQuery) setDimensions(names []string) error {
 			q.time, q.autoTime, q.query.Interval = i, auto, interval
 			continue
 		}
-		column, err := parseDimension(name)
+		column, prop, err := parseDimension(name)
 		if err != nil {
 			return fmt.Errorf("dimensions: %w", err)
 		}
 		q.query.GroupBy = append(q.query.GroupBy, column)
+		if column == storage.Props {
+			q.query.PropKeys = append(q.query.PropKeys, prop)
+		}
 	}
 	if len(q.query.GroupBy) > maxColumns {
 		return fmt.Errorf("dimensions: %d besides time; ask for at most %d at once", len(q.query.GroupBy), maxColumns)
@@ -210,11 +216,11 @@ func (q *apiQuery) setDimensions(names []string) error {
 }
 
 // parseDimension reads the name of a dimension other than time.
-func parseDimension(name string) (storage.Column, error) {
+func parseDimension(name string) (c storage.Column, prop string, err error) {
 	if strings.HasPrefix(name, "time:") {
-		return 0, fmt.Errorf("dimension %q: unknown; known are time, time:hour, time:day, time:week, time:month", name)
+		return 0, "", fmt.Errorf("dimension %q: unknown; known are time, time:hour, time:day, time:week, time:month", name)
 	}
-	return storage.ParseColumn(name)
+	return storage.ParseDimension(name)
 }
 
 // setOrder falls back to the default that Plausible documents: time ascending, then the first metric descending.
@@ -267,7 +273,8 @@ func (q *apiQuery) order(key string) (storage.Order, error) {
 		if i == q.time {
 			return storage.Order{Time: true}, nil
 		}
-		return storage.Order{Column: q.query.GroupBy[q.columnIndex(i)]}, nil
+		c, prop, err := storage.ParseDimension(name)
+		return storage.Order{Column: c, Prop: prop}, err
 	}
 	return storage.Order{}, fmt.Errorf("order_by: %q is neither among the metrics nor the dimensions of this query; add it there", key)
 }

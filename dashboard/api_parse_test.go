@@ -55,11 +55,23 @@ func TestParseQuery(t *testing.T) {
 				{Column: storage.Path, Op: storage.Contains, Values: []string{"/docs"}},
 			},
 		}},
-		{[]string{`"filters":[["and",[["is_not","visit:os",["Windows"]],["and",[["is","visit:device",["Mobile"],{"case_sensitive":true}]]]]]]`}, storage.Query{
+		{[]string{`"filters":[["and",[["is_not","visit:os",["Windows"]],["or",[["is","visit:device",["Mobile"],{"case_sensitive":true}]]]]],["not",["matches_not","event:page",["^/A"],{"case_sensitive":false}]]]`}, storage.Query{
 			Order: visitorsFirst,
 			Filters: []storage.Filter{
-				{Column: storage.OS, Op: storage.IsNot, Values: []string{"Windows"}},
-				{Column: storage.Device, Op: storage.Is, Values: []string{"Mobile"}},
+				{Op: storage.And, Of: []storage.Filter{
+					{Column: storage.OS, Op: storage.IsNot, Values: []string{"Windows"}},
+					{Op: storage.Or, Of: []storage.Filter{{Column: storage.Device, Op: storage.Is, Values: []string{"Mobile"}}}},
+				}},
+				{Op: storage.Not, Of: []storage.Filter{{Column: storage.Path, Op: storage.MatchesNot, Values: []string{"^/A"}, AnyCase: true}}},
+			},
+		}},
+		{[]string{`"dimensions":["event:props:plan","event:name","time:day"]`, `"order_by":[["event:props:plan","asc"]]`,
+			`"filters":[["is","event:props:seats",["(none)","2"]],["contains_not","event:props:plan",["(none)"]]]`, `"include":{"totals":true}`}, storage.Query{
+			GroupBy: []storage.Column{storage.Props, storage.Name}, PropKeys: []string{"plan"}, Interval: storage.ByDay, Totals: true,
+			Order: []storage.Order{{Column: storage.Props, Prop: "plan"}},
+			Filters: []storage.Filter{
+				{Column: storage.Props, Prop: "seats", Op: storage.Is, Values: []string{"", "2"}},
+				{Column: storage.Props, Prop: "plan", Op: storage.ContainsNot, Values: []string{"(none)"}},
 			},
 		}},
 		{[]string{`"filters":[["is","visit:source",["Direct / None","Google"]],["is_not","visit:referrer",["Direct / None"]],["is","visit:utm_campaign",["(not set)"]],["is_not","visit:country",[""]],["contains","visit:source",["Direct / None"]]]`}, storage.Query{
@@ -119,7 +131,7 @@ func TestParseQueryNames(t *testing.T) {
 }
 
 func TestParseQueryErrors(t *testing.T) {
-	deep := strings.Repeat(`["and",[`, 6) + `["is","visit:os",["x"]]` + strings.Repeat(`]]`, 6)
+	deep := strings.Repeat(`["and",[`, 11) + `["is","visit:os",["x"]]` + strings.Repeat(`]]`, 11)
 	for _, c := range []struct{ body, want string }{
 		{``, "request body: empty"},
 		{`{"site_id":"exa`, "JSON ends too early"},
@@ -146,7 +158,8 @@ func TestParseQueryErrors(t *testing.T) {
 		{apiRequest(`"date_range":"custom"`), "date_range: want a period"},
 		{apiRequest(`"dimensions":["visit:planet"]`), `dimensions: dimension "visit:planet": unknown`},
 		{apiRequest(`"dimensions":["event:goal"]`), `dimension "event:goal": unknown`},
-		{apiRequest(`"dimensions":["event:props:plan"]`), `dimension "event:props:plan": unknown`},
+		{apiRequest(`"dimensions":["event:props:"]`), `dimension "event:props:": want the key of a property`},
+		{apiRequest(`"dimensions":["event:props:a","event:props:a"]`), "dimensions: event:props:a is listed twice"},
 		{apiRequest(`"dimensions":["time:minute"]`), `dimension "time:minute": unknown; known are time, time:hour`},
 		{apiRequest(`"dimensions":["visit:os","visit:os"]`), "dimensions: visit:os is listed twice"},
 		{apiRequest(`"dimensions":["time","time:day"]`), "dimensions: time and time:day cannot be used together"},
@@ -155,14 +168,14 @@ func TestParseQueryErrors(t *testing.T) {
 		{apiRequest(`"filters":["is","visit:os",["x"]]`), "filters: want a list of filters"},
 		{apiRequest(`"filters":[[]]`), "filters: want a list of filters"},
 		{apiRequest(`"filters":{"is":1}`), "filters: want a list, got object"},
-		{apiRequest(`"filters":[["matches","visit:os",["x"]]]`), `operator "matches": not supported; use is, is_not, contains`},
-		{apiRequest(`"filters":[["contains_not","visit:os",["x"]]]`), `operator "contains_not": not supported`},
-		{apiRequest(`"filters":[["or",[["is","visit:os",["x"]]]]]`), `operator "or": not supported`},
-		{apiRequest(`"filters":[["not",["is","visit:os",["x"]]]]`), `operator "not": not supported`},
-		{apiRequest(`"filters":[["has_done",["is","visit:os",["x"]]]]`), `operator "has_done": not supported`},
+		{apiRequest(`"filters":[["or",[]]]`), `"or" wants one list of filters`},
+		{apiRequest(`"filters":[["not",[["is","visit:os",["x"]]]]]`), "filters: want a list of filters"},
+		{apiRequest(`"filters":[["not",["is","visit:os",["x"]],["is","visit:os",["x"]]]]`), `"not" wants one filter`},
+		{apiRequest(`"filters":[["not"]]`), `"not" wants one filter`},
+		{apiRequest(`"filters":[["has_done",["is","visit:os",["x"]]]]`), `operator "has_done": unknown; known are is, is_not`},
 		{apiRequest(`"filters":[["and",[]]]`), `"and" wants one list of filters`},
 		{apiRequest(`"filters":[["and",["is","visit:os",["x"]],["is","visit:os",["y"]]]]`), `"and" wants one list of filters`},
-		{apiRequest(`"filters":[` + deep + `]`), `"and" stands too deep`},
+		{apiRequest(`"filters":[` + deep + `]`), "nested more than 10 levels deep"},
 		{apiRequest(`"filters":[["is","visit:os"]]`), `"is" has 2 parts`},
 		{apiRequest(`"filters":[["is","visit:os",["x"],{},{}]]`), `"is" has 5 parts`},
 		{apiRequest(`"filters":[["is",7,["x"]]]`), "dimension 7: want a string"},
@@ -171,7 +184,7 @@ func TestParseQueryErrors(t *testing.T) {
 		{apiRequest(`"filters":[["is","visit:os",[]]]`), "values of visit:os: want a list of one or more strings"},
 		{apiRequest(`"filters":[["is","visit:os","x"]]`), "values of visit:os: want a list"},
 		{apiRequest(`"filters":[["is","visit:city",[4347778]]]`), "values of visit:city: want a list of one or more strings"},
-		{apiRequest(`"filters":[["is","visit:os",["x"],{"case_sensitive":false}]]`), "modifier case_sensitive: false is not supported"},
+		{apiRequest(`"filters":[["is","visit:os",["x"],{"case":false}]]`), `modifier "case": unknown; known is case_sensitive`},
 		{apiRequest(`"filters":[["is","visit:os",["x"],7]]`), "modifiers: want an object"},
 		{apiRequest(`"order_by":["visitors","desc"]`), "order_by: want a list, got string"},
 		{apiRequest(`"order_by":[[]]`), "order_by: []: want"},
@@ -297,6 +310,7 @@ func TestLabels(t *testing.T) {
 func FuzzParseQuery(f *testing.F) {
 	f.Add([]byte(apiRequest()))
 	f.Add([]byte(apiRequest(`"dimensions":["time","visit:source"]`, `"include":{"time_labels":true,"total_rows":true,"imports":true}`)))
+	f.Add([]byte(apiRequest(`"filters":[["not",["or",[["matches","event:props:a",["(none)"],{"case_sensitive":false}]]]]]`, `"dimensions":["event:props:a"]`, `"include":{"totals":true}`)))
 	f.Add([]byte(apiRequest(`"filters":[["and",[["is","visit:source",["Direct / None"]]]],["contains","event:page",["/"],{"case_sensitive":true}]]`)))
 	f.Add([]byte(apiRequest(`"date_range":["2024-01-01T00:00:00Z","2024-01-01T23:59:59Z"]`, `"order_by":[["visitors","asc"]]`, `"pagination":{"limit":1,"offset":2}`)))
 	f.Add([]byte(apiRequest(`"date_range":["9999-12-31","9999-12-31"]`, `"dimensions":["time:month"]`)))

@@ -78,6 +78,11 @@ func (v apiVisit) booked(base storage.Row, kind, name, path, previous string) []
 		r.Dims[storage.Kind], r.Dims[storage.Name], r.Dims[storage.Path] = kind, name, path
 		r.Dims[storage.Hostname] = v.dims[storage.Hostname]
 	}
+	if kind == storage.KindEvent {
+		props := storage.EncodeProps([]storage.Prop{{Key: "plan", Value: "pro"}})
+		hit.Dims[storage.Props], visitor.Dims[storage.Props] = props, props
+		hit.Sums[storage.PropVisits], visitor.Sums[storage.PropVisitors] = 1, 1
+	}
 	hit.Dims[storage.Previous], visitor.Dims[storage.Previous] = previous, today
 	hit.Sums[storage.Count], hit.Sums[storage.HitVisits] = 1, 1
 	visitor.Sums[storage.HitVisitors], visitor.Sums[storage.HourVisitors] = 1, 1

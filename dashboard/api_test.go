@@ -89,6 +89,8 @@ func TestQueryDimensions(t *testing.T) {
 		{`"time:day"`, `2026-03-30=2`},
 		{`"time:week"`, `2026-03-30=2`},
 		{`"time:month"`, `2026-03-01=2`},
+		{`"event:name","event:props:plan"`, `pageview|(none)=2 Signup|pro=1`},
+		{`"event:props:plan","event:props:seats"`, `(none)|(none)=2 pro|(none)=1`},
 		{`"visit:browser","time:day","visit:os"`, `Chrome|2026-03-30|Linux=1 Firefox|2026-03-30|Android=1`},
 	} {
 		body := apiRequest(`"date_range":"day"`, `"dimensions":[`+c.dimensions+`]`)
@@ -165,6 +167,16 @@ func TestQueryFilters(t *testing.T) {
 		{`["is_not","event:page",["/docs"]]`, `=2`},    // one left the set through /docs and came back
 		{`["is","event:page",["/","/pricing"]]`, `=2`}, // one saw both, in two visits
 		{`["is","event:page",["/"]],["is","visit:os",["none"]]`, `=0`},
+		{`["or",[["is","visit:country",["DE"]],["is","visit:browser",["Firefox"]]]]`, `=2`},
+		{`["not",["or",[["is","visit:country",["DE"]],["is","visit:browser",["none"]]]]]`, `=1`},
+		{`["contains_not","visit:country",["D"]]`, `=1`},
+		{`["matches","visit:country",["^D","^X"]]`, `=1`},
+		{`["matches_not","event:page",["."]]`, `=0`},
+		{`["is","visit:country",["de"],{"case_sensitive":false}]`, `=1`},
+		{`["is","visit:country",["de"]]`, `=0`},
+		{`["is","event:props:plan",["pro"]]`, `=1`},
+		{`["is","event:name",["Signup"]],["is_not","event:props:plan",["(none)"]]`, `=1`},
+		{`["is","event:name",["Signup"]],["is","event:props:plan",["(none)"]]`, `=0`},
 	} {
 		body := apiRequest(`"date_range":"day"`, `"filters":[`+c.filters+`]`)
 		if got := rowsText(t, askPart(t, api, body, "results")); got != c.want {
@@ -211,6 +223,10 @@ func TestQueryMeta(t *testing.T) {
 		{[]string{`"date_range":"day"`, `"dimensions":["time"]`}, `{"notes":{"visitors":` + hourly + `}}`},
 		{[]string{`"date_range":"day"`, `"include":{"imports":true}`}, `{"imports_included":true}`},
 		{[]string{`"date_range":"day"`, `"include":{"total_rows":true}`}, `{"total_rows":1}`},
+		{[]string{`"date_range":"day"`, `"metrics":["pageviews","bounce_rate"]`, `"dimensions":["event:page"]`, `"include":{"totals":true}`, `"pagination":{"limit":1}`},
+			`{"notes":{"bounce_rate":` + here + `},"totals":{"metrics":[5,33]}}`},
+		{[]string{`"date_range":["2025-01-05","2025-01-05"]`, `"dimensions":["event:page"]`, `"filters":[["contains","event:page",["/docs"]]]`, `"include":{"totals":true}`},
+			`{"metric_warnings":{"visitors":` + bound + `},"totals":{"metrics":[2],"lower_bounds":[1]}}`},
 		{[]string{`"date_range":["2026-03-28","2026-03-30"]`, `"dimensions":["time:day"]`, `"include":{"time_labels":true}`},
 			`{"time_labels":["2026-03-28","2026-03-29","2026-03-30"]}`},
 		{[]string{`"date_range":"7d"`, `"metrics":["visitors","pageviews","bounce_rate"]`, `"filters":[["is","event:page",["/docs"]]]`},
@@ -251,7 +267,7 @@ func TestQueryAnswer(t *testing.T) {
 		"dimensions":["visit:utm_campaign"],"filters":[["and",[["is","visit:browser",["Firefox"]]]]],"pagination":{"limit":5}}`)
 	const want = `{"results":[{"metrics":[1,100],"dimensions":["(not set)"]},{"metrics":[0,0],"dimensions":["spring & summer"]}],"meta":{},` +
 		`"query":{"site_id":"www.Example.com","metrics":["visitors","bounce_rate"],"date_range":["2026-03-30","2026-03-30"],` +
-		`"filters":[["is","visit:browser",["Firefox"]]],"dimensions":["visit:utm_campaign"],"order_by":[["visitors","desc"]],` +
+		`"filters":[["and",[["is","visit:browser",["Firefox"]]]]],"dimensions":["visit:utm_campaign"],"order_by":[["visitors","desc"]],` +
 		`"include":{},"pagination":{"limit":5,"offset":0}}}`
 	if status != http.StatusOK || got != want {
 		t.Errorf("status %d\n got %s\nwant %s", status, got, want)
@@ -283,6 +299,8 @@ func TestQueryErrors(t *testing.T) {
 		{apiRequest(`"date_range":"8d"`), 400, `date_range: period \"8d\": unknown`},
 		{apiRequest(`"date_range":["2026-03-30T10:00:00Z","2026-03-30T11:59:59Z"]`), 400, "not whole days in the site's time zone (Europe/Berlin)"},
 		{apiRequest(`"filters":[["is","event:page",["/"]]]`, `"dimensions":["visit:exit_page"]`), 400, "no table holds these dimensions together: visit:exit_page, event:page"},
+		{apiRequest(`"filters":[["matches","event:page",["^/(a"]]]`), 400, `filter over event:page, pattern 1, \"^/(a\": missing closing ) at \"^/(a\"`},
+		{apiRequest(`"filters":[["or",[["is","event:page",["/"]],["is","event:hostname",["x"]]]]]`), 400, "no table holds these dimensions together: event:page, event:hostname"},
 		{apiRequest(`"site_id":"nowhere.example"`), 404, `site_id: no site \"nowhere.example\" here; dachs site add makes one`},
 		{apiRequest(`"site_id":"a b"`), 404, "site_id: no site"},
 		{apiRequest(`"filters":[["is","visit:os",["` + strings.Repeat("x", 64<<10) + `"]]]`), 413, "request body: longer than 65536 bytes"},

@@ -30,6 +30,9 @@ var operators = []struct {
 	{storage.Is, "is", "is"},
 	{storage.IsNot, "is_not", "is not"},
 	{storage.Contains, "contains", "contains"},
+	{storage.ContainsNot, "contains_not", "does not contain"},
+	{storage.Matches, "matches", "matches"},
+	{storage.MatchesNot, "matches_not", "does not match"},
 }
 
 // fields are the dimensions that can be filtered by, in the order of the filter form, with the words that the page
@@ -57,6 +60,14 @@ func columnLabel(c storage.Column) string {
 	return c.String()
 }
 
+// fieldLabel names what a filter looks at.
+func fieldLabel(f storage.Filter) string {
+	if f.Column == storage.Props {
+		return "Property " + f.Prop
+	}
+	return columnLabel(f.Column)
+}
+
 func operatorName(op storage.Op) string {
 	for _, o := range operators {
 		if o.op == op {
@@ -69,7 +80,7 @@ func operatorName(op storage.Op) string {
 // formatFilter writes a filter as parseFilter reads it.
 func formatFilter(f storage.Filter) string {
 	escape := strings.NewReplacer(`\`, `\\`, `,`, `\,`)
-	parts := []string{operatorName(f.Op), f.Column.String()}
+	parts := []string{operatorName(f.Op), escape.Replace(storage.DimensionName(f.Column, f.Prop))}
 	for _, v := range f.Values {
 		parts = append(parts, escape.Replace(v))
 	}
@@ -93,11 +104,12 @@ func parseFilter(s string) (storage.Filter, error) {
 	if err != nil {
 		return f, err
 	}
-	column, err := storage.ParseColumn(parts[1])
+	column, prop, err := storage.ParseDimension(parts[1])
 	if err != nil {
 		return f, err
 	}
-	return storage.Filter{Column: column, Op: op, Values: parts[2:]}, nil
+	f = storage.Filter{Column: column, Prop: prop, Op: op, Values: parts[2:]}
+	return f, f.Check()
 }
 
 func parseOperator(name string) (storage.Op, error) {
@@ -106,7 +118,7 @@ func parseOperator(name string) (storage.Op, error) {
 			return o.op, nil
 		}
 	}
-	return 0, fmt.Errorf("filter operator %q: unknown; known are is, is_not, contains", name)
+	return 0, fmt.Errorf("filter operator %q: unknown; known are is, is_not, contains, contains_not, matches, matches_not", name)
 }
 
 // splitEscaped cuts s at commas that have no backslash before them, and removes the backslashes.
@@ -185,7 +197,12 @@ func (s *Server) redirectFilterForm(w http.ResponseWriter, r *http.Request, st s
 	if column == storage.Country {
 		value = s.countryCode(value)
 	}
-	st.filters = append(slices.Clone(st.filters), storage.Filter{Column: column, Op: op, Values: []string{value}})
+	f := storage.Filter{Column: column, Op: op, Values: []string{value}}
+	if err := f.Check(); err != nil {
+		s.badRequest(w, r, err)
+		return
+	}
+	st.filters = append(slices.Clone(st.filters), f)
 	http.Redirect(w, r, st.link(), http.StatusSeeOther)
 }
 

@@ -13,7 +13,11 @@ func TestParseFilter(t *testing.T) {
 	f := func(in string, op storage.Op, column storage.Column, values ...string) {
 		t.Helper()
 		got, err := parseFilter(in)
-		if want := (storage.Filter{Column: column, Op: op, Values: values}); err != nil || !reflect.DeepEqual(got, want) {
+		want := storage.Filter{Column: column, Op: op, Values: values}
+		if column == storage.Props {
+			want.Prop = "plan:a"
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", in, got, err, want)
 		}
 	}
@@ -21,9 +25,13 @@ func TestParseFilter(t *testing.T) {
 	f("is_not,visit:country,DE,AT", storage.IsNot, storage.Country, "DE", "AT")
 	f("contains,event:page,/a", storage.Contains, storage.Path, "/a")
 	f("is,visit:source,", storage.Is, storage.Source, "")
+	f("contains_not,event:page,/a,/b", storage.ContainsNot, storage.Path, "/a", "/b")
+	f(`matches,event:page,^/a/[0-9]{1\,3}$`, storage.Matches, storage.Path, "^/a/[0-9]{1,3}$")
+	f("matches_not,visit:city,.", storage.MatchesNot, storage.City, ".")
+	f("is,event:props:plan:a,pro", storage.Is, storage.Props, "pro")
 	f(`is,event:page,/a\,b,/c\\d`, storage.Is, storage.Path, "/a,b", `/c\d`)
 	for _, bad := range []string{
-		"", "is", "is,visit:source", "like,visit:source,x", "is,visit:nothing,x", "is,,x",
+		"", "is", "is,visit:source", "like,visit:source,x", "and,visit:source,x", "not,visit:source,x", "matches,event:page,(", "is,event:props:,x", "is,visit:nothing,x", "is,,x",
 		"is,visit:source," + strings.Repeat("x", maxFilterLength), "is,visit:source" + strings.Repeat(",x", maxFilterValues+1),
 	} {
 		if got, err := parseFilter(bad); err == nil {
@@ -62,6 +70,7 @@ func TestStateLinks(t *testing.T) {
 		filters: []storage.Filter{
 			{Column: storage.Path, Op: storage.Contains, Values: []string{"/a,b&c=d", "#?%"}},
 			{Column: storage.Source, Op: storage.IsNot, Values: []string{"", "Ärzte & <Co>"}},
+			{Column: storage.Props, Prop: "a, b&c", Op: storage.Matches, Values: []string{`^\d,`}},
 		},
 	}
 	u, err := url.Parse(st.link())

@@ -21,11 +21,15 @@ const (
 	// noHours and noDetails do where time has passed over them. See storage.ErrNotKept.
 	noHours   = "Of these days only the totals of each hour are kept. Remove the filters to see them."
 	noDetails = "Of some of these days only totals are kept. Remove the filters, or choose later days, to see this."
+	// tooMany stands in place of a list that takes more memory than a page is worth. See storage.ErrTooManyGroups.
+	tooMany = "There are too many different values in this period. Choose fewer days, or set a filter."
 )
 
 // why says why the store has no answer.
 func why(err error, i storage.Interval) string {
 	switch {
+	case errors.Is(err, storage.ErrTooManyGroups):
+		return tooMany
 	case errors.Is(err, storage.ErrNotKept) && i == storage.ByHour:
 		return noHours
 	case errors.Is(err, storage.ErrNotKept):
@@ -170,7 +174,7 @@ func parseState(r *http.Request, site storage.Site, now time.Time, first storage
 // answer is what the store said to one question; at most one of the two is set.
 type answer struct {
 	res storage.Result
-	err error // wraps storage.ErrNotTogether or ErrNotKept
+	err error // wraps storage.ErrNotTogether, ErrNotKept or ErrTooManyGroups
 }
 
 // answers is all that a report shows.
@@ -255,7 +259,7 @@ func panelsOf(st state) (panels []panel, limit int) {
 
 // tolerate lets pass what the page can say in a sentence.
 func tolerate(err error) error {
-	if errors.Is(err, storage.ErrNotTogether) || errors.Is(err, storage.ErrNotKept) {
+	if errors.Is(err, storage.ErrNotTogether) || errors.Is(err, storage.ErrNotKept) || errors.Is(err, storage.ErrTooManyGroups) {
 		return nil
 	}
 	return err
@@ -302,7 +306,7 @@ func (s *Server) reportFrame(r *http.Request, site storage.Site, st state, now t
 }
 
 func (s *Server) chip(st state, i int, f storage.Filter) chip {
-	c := chip{Field: columnLabel(f.Column), Remove: st.withFilters(slices.Delete(slices.Clone(st.filters), i, i+1)).link()}
+	c := chip{Field: fieldLabel(f), Remove: st.withFilters(slices.Delete(slices.Clone(st.filters), i, i+1)).link()}
 	for _, o := range operators {
 		if o.op == f.Op {
 			c.Verb = o.verb

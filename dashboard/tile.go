@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"math"
-	"slices"
 
 	"dachs/storage"
 )
@@ -81,26 +80,13 @@ func ofEntries(m storage.Metric) bool {
 // enteredNote says of which visits those metrics are, or nothing where they speak of the same as the counts, or are
 // null: under event names and host names.
 func enteredNote(q storage.Query) string {
-	if slices.Contains(q.GroupBy, storage.Name) || slices.Contains(q.GroupBy, storage.Hostname) {
-		return ""
-	}
-	one := slices.Contains(q.GroupBy, storage.Path)
-	pages := one
-	for _, f := range q.Filters {
-		switch f.Column {
-		case storage.Name, storage.Hostname:
-			return ""
-		case storage.Path:
-			pages, one = true, one || f.Op == storage.Is && len(f.Values) == 1
-		}
-	}
 	switch {
-	case one:
+	case q.Uses(storage.Name) || q.Uses(storage.Hostname) || q.Uses(storage.Props) || !q.Uses(storage.Path):
+		return ""
+	case q.Single(storage.Path):
 		return noteEnteredHere
-	case pages:
-		return noteEnteredSet
 	}
-	return ""
+	return noteEnteredSet
 }
 
 // compare tells the change from before to now. Bounds are not compared: the difference of two bounds

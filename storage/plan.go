@@ -48,11 +48,6 @@ type plan struct {
 	oneMember   bool // but of events each group has one name
 }
 
-// uses reports whether a query groups or filters by a column.
-func (p *plan) uses(c Column) bool {
-	return slices.Contains(p.q.GroupBy, c) || slices.ContainsFunc(p.conditions, func(f *condition) bool { return f.uses(c) })
-}
-
 // single reports whether each group holds only one value of a column.
 func (p *plan) single(c Column) bool {
 	_, pinned := pinned(p.conditions, c)
@@ -160,14 +155,14 @@ func newPlan(q *Query) (*plan, error) {
 	for _, m := range q.Metrics {
 		p.wants[m] = true
 	}
-	p.exit = p.uses(Exit)
-	named, name := p.uses(Name), ""
+	p.exit = p.q.Uses(Exit)
+	named, name := p.q.Uses(Name), ""
 	if value, ok := pinned(p.conditions, Name); ok {
 		name = value
 	}
 	var involved []Column // columns of single hits
 	for _, c := range []Column{Path, Name, Props, Hostname} {
-		if p.uses(c) && !(c == Name && name == PageViewName) {
+		if p.q.Uses(c) && !(c == Name && name == PageViewName) {
 			involved = append(involved, c)
 		}
 	}

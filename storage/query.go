@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Metric is a number that can be asked for.
@@ -90,6 +91,19 @@ type Query struct {
 	Limit    int      // 0: all rows
 	Offset   int
 	Totals   bool // Result.Totals is wanted too
+}
+
+// Uses reports whether a query groups or filters by a column.
+func (q *Query) Uses(c Column) bool {
+	return slices.Contains(q.GroupBy, c) || slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Uses(c) })
+}
+
+// Single reports whether each row of the answer speaks of one value of a column: the query groups by it, or its filters
+// let only one pass.
+func (q *Query) Single(c Column) bool {
+	conditions, err := compileFilters(q.Filters)
+	p := plan{q: q, conditions: conditions}
+	return err == nil && p.single(c)
 }
 
 // Result answers a Query.

@@ -65,6 +65,9 @@ func testCommands(t *testing.T, data string) {
 	}
 	id := strings.Fields(strings.Split(list.stdout, "\n")[1])[0]
 	has(do("query", "--site", "example.com", "--metrics", "visitors,pageviews"), "visitors  pageviews\n0         0\n")
+	has(do("query", "--site", "example.com", "--metrics", "pageviews", "--dimensions", "event:props:plan", "--totals",
+		"--where", `event:page matches "^/(a|b)" or not visit:os is/i ios`), "event:props:plan  pageviews\n(total)           0\n")
+	checkFailure(t, do("query", "--site", "example.com", "--where", "event:page matches ^["), exitUsage, `filter over event:page, pattern 1, "^[": missing closing ] at "["`)
 	checkFailure(t, do("query", "--site", "example.com", "--metrics", "clicks"), exitUsage, `metric "clicks": unknown`)
 	has(do("token", "revoke", id), "revoked "+id)
 	if list := do("token", "list"); strings.Contains(list.stdout, id) {

@@ -146,6 +146,7 @@ func TestUsageErrors(t *testing.T) {
 	f("add --yes", "site", "remove", "example.com")
 	f("missing flags: --site", "token", "create")
 	f("want OP,DIMENSION,VALUE", "query", "--site", "example.com", "--filter", "is,visit:country")
+	f(`--where: "AT" stands after the end`, "query", "--site", "example.com", "--where", "visit:country is DE AT")
 	f("--limit 0", "query", "--site", "example.com", "--limit", "0")
 }
 

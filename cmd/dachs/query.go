@@ -18,9 +18,11 @@ type queryCmd struct {
 	Site       string   `help:"Domain of the site." required:"" placeholder:"DOMAIN"`
 	Metrics    []string `help:"What to count: visitors, visits, pageviews, views_per_visit, bounce_rate, visit_duration, events, time_on_page, scroll_depth (default ${default})." default:"visitors,visits,pageviews" placeholder:"NAME"`
 	Range      string   `help:"Period: day, 7d, 30d, month, 12mo, all, a date, or two dates separated by a comma (default ${default})." default:"7d" placeholder:"PERIOD"`
-	Dimensions []string `help:"Group by these: event:page, visit:source, visit:country, time:day and so on." placeholder:"NAME"`
-	Filter     []string `help:"Keep only this: is, is_not or contains, then a dimension, then values. A comma or backslash in a value takes a backslash before it. May be repeated; all must hold." sep:"none" placeholder:"OP,DIMENSION,VALUE,..."`
+	Dimensions []string `help:"Group by these: event:page, visit:source, visit:country, event:props:KEY, time:day and so on." placeholder:"NAME"`
+	Filter     []string `help:"Keep only this: is, is_not, contains, contains_not, matches or matches_not (regular expressions), then a dimension, then values, one of which must fit. /i after the operator ignores the case. A comma or backslash in a value takes a backslash before it. May be repeated; all must hold." sep:"none" placeholder:"OP,DIMENSION,VALUE,..."`
+	Where      string   `help:"Keep only this too, in words: comparisons DIMENSION OPERATOR VALUE,VALUE... joined by and, or, not and parentheses; and binds closer than or. Values with spaces, commas, parentheses or quotes stand in double quotes, with a backslash before quotes and backslashes: visit:country is DE,AT and (event:page matches/i \"^/docs(/|$)\" or not event:props:plan is free)." placeholder:"EXPRESSION"`
 	OrderBy    []string `help:"Sort by a metric or dimension; add :asc or :desc (default :desc)." placeholder:"NAME"`
+	Totals     bool     `help:"Add a last line with the numbers of all rows together, also of those beyond the limit; not in CSV."`
 	Limit      int      `help:"Rows at most (default ${default})." default:"100" placeholder:"N"`
 	Format     string   `help:"table, json or csv (default ${default}). Where the counts do not hold a number exactly, a table shows LOWER..UPPER; CSV has the upper bound under the metric's name and the lower one in a column METRIC_at_least after it, which is there if any row needs it, and equals the metric where that is exact." enum:"table,json,csv" default:"table" placeholder:"FORMAT"`
 }
@@ -31,9 +33,14 @@ type statsQuery struct {
 	Metrics    []string   `json:"metrics"`
 	DateRange  any        `json:"date_range"` // a period's name, or two dates
 	Dimensions []string   `json:"dimensions,omitempty"`
-	Filters    [][]any    `json:"filters,omitempty"`
+	Filters    []any      `json:"filters,omitempty"`
 	OrderBy    [][]string `json:"order_by,omitempty"`
+	Include    *include   `json:"include,omitempty"`
 	Pagination pagination `json:"pagination"`
+}
+
+type include struct {
+	Totals bool `json:"totals"`
 }
 
 type pagination struct {
@@ -42,18 +49,21 @@ type pagination struct {
 
 // statsAnswer is what of a Stats API answer a table needs.
 type statsAnswer struct {
-	Results []struct {
-		Dimensions []string   `json:"dimensions"`
-		Metrics    []*float64 `json:"metrics"` // nil: has no meaning here
-		// LowerBounds is set where at least one metric is an upper bound; nil in it stands for an exact one.
-		LowerBounds []*float64 `json:"lower_bounds"`
-	} `json:"results"`
-	Meta struct {
+	Results []statsRow `json:"results"`
+	Meta    struct {
+		Totals         *statsRow         `json:"totals"`
 		Notes          map[string]string `json:"notes"`
 		MetricWarnings map[string]struct {
 			Warning string `json:"warning"`
 		} `json:"metric_warnings"`
 	} `json:"meta"`
+}
+
+type statsRow struct {
+	Dimensions []string   `json:"dimensions"`
+	Metrics    []*float64 `json:"metrics"` // nil: has no meaning here
+	// LowerBounds is set where at least one metric is an upper bound; nil in it stands for an exact one.
+	LowerBounds []*float64 `json:"lower_bounds"`
 }
 
 // Run implements the command.
@@ -94,7 +104,24 @@ func (c *queryCmd) query() (statsQuery, error) {
 		if len(parts) < 3 {
 			return q, usagef("--filter %q: want OP,DIMENSION,VALUE such as is,visit:country,DE", f)
 		}
-		q.Filters = append(q.Filters, []any{parts[0], parts[1], parts[2:]})
+		filter, err := comparison(parts[0], parts[1], parts[2:])
+		if err != nil {
+			return q, usagef("--filter %q: %w", f, err)
+		}
+		q.Filters = append(q.Filters, filter)
+	}
+	if c.Where != "" {
+		filter, err := parseWhere(c.Where)
+		if err != nil {
+			return q, usagef("--where: %w", err)
+		}
+		q.Filters = append(q.Filters, filter)
+	}
+	if c.Totals {
+		if c.Format == "csv" {
+			return q, usagef("--totals: not with --format csv, where the totals would look like one more row; use json, or ask again without --dimensions")
+		}
+		q.Include = &include{Totals: true}
 	}
 	for _, o := range c.OrderBy {
 		name, direction := o, "desc"
@@ -161,28 +188,37 @@ func (c *queryCmd) rows(ans *statsAnswer) [][]string {
 		}
 	}
 	rows := [][]string{head}
-	for _, r := range ans.Results {
-		var row []string
-		for _, d := range r.Dimensions {
-			row = append(row, c.cell(d))
-		}
-		for i, m := range r.Metrics {
-			lower := m // an exact number is its own lower bound
-			if i < len(r.LowerBounds) && r.LowerBounds[i] != nil {
-				lower = r.LowerBounds[i]
-			}
-			switch {
-			case c.Format == "csv" && bounded[i]:
-				row = append(row, c.number(m), c.number(lower))
-			case c.Format == "table" && lower != m:
-				row = append(row, c.number(lower)+".."+c.number(m))
-			default:
-				row = append(row, c.number(m))
-			}
-		}
-		rows = append(rows, row)
+	for i := range ans.Results {
+		rows = append(rows, c.row(&ans.Results[i], bounded))
+	}
+	if t := ans.Meta.Totals; t != nil && len(c.Dimensions) > 0 {
+		t.Dimensions = make([]string, len(c.Dimensions))
+		t.Dimensions[0] = "(total)"
+		rows = append(rows, c.row(t, bounded))
 	}
 	return rows
+}
+
+// row returns the cells of one row. Metrics that are bounds in any row have two in CSV.
+func (c *queryCmd) row(r *statsRow, bounded map[int]bool) (row []string) {
+	for _, d := range r.Dimensions {
+		row = append(row, c.cell(d))
+	}
+	for i, m := range r.Metrics {
+		lower := m // an exact number is its own lower bound
+		if i < len(r.LowerBounds) && r.LowerBounds[i] != nil {
+			lower = r.LowerBounds[i]
+		}
+		switch {
+		case c.Format == "csv" && bounded[i]:
+			row = append(row, c.number(m), c.number(lower))
+		case c.Format == "table" && lower != m:
+			row = append(row, c.number(lower)+".."+c.number(m))
+		default:
+			row = append(row, c.number(m))
+		}
+	}
+	return row
 }
 
 // bounded says which metrics, by their place, have a lower bound in any row.
