@@ -69,16 +69,32 @@ func (v *view) narrow(sel []uint32, c Column, passes func(value string) bool) []
 	return axis{v.dicts[c], v.codes[c]}.narrow(sel, passes)
 }
 
+// rollup says which rows of a block are a job's before any filter: those of one column if the block is of a rollup.
+func (j *job) rollup(v *view) string {
+	if !v.rolled() {
+		return ""
+	}
+	of, _ := j.rolledBy(v.table())
+	return of + "\x00"
+}
+
+// filters says which rows of a block are a job's: those of equal texts are the same.
+func (j *job) filters(v *view) string {
+	if n := len(j.plan.texts); n > 0 {
+		return j.rollup(v) + j.plan.texts[n-1]
+	}
+	return j.rollup(v)
+}
+
 // choose selects the rows that pass a job's filters. Jobs whose filters begin alike share what they have in common.
 func (v *view) choose(j *job) ([]uint32, error) {
-	sel, prefix := v.all(), ""
+	sel, prefix := v.all(), j.rollup(v)
 	if v.rolled() {
 		of, _ := j.rolledBy(v.table())
 		if err := v.loadColumns(RollupOf); err != nil {
 			return nil, err
 		}
 		sel = v.narrow(sel, RollupOf, func(value string) bool { return value == of })
-		prefix = of + "\x00"
 	}
 	for i, c := range j.plan.conditions {
 		key := prefix + j.plan.texts[i]

@@ -1,6 +1,9 @@
 package storage
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // This file counts rows of the table Hits: hits, and the visitors and visits for whom a hit was the first of it.
 //
@@ -12,8 +15,8 @@ import "strings"
 
 // groupDay is what a group knows of the day that is being read.
 type groupDay struct {
-	entries [2]int64 // visitors, visits
-	singles map[member]*[2]int64
+	entries [2]int64            // visitors, visits
+	singles map[uint32][2]int64 // by the number of a member
 }
 
 // member is one "it" of a set.
@@ -22,26 +25,37 @@ type member struct {
 	it   [2]string
 }
 
+// numbers gives the members of a day's sets numbers from 1, so that groups need not compare texts.
+type numbers map[member]uint32
+
+func (n numbers) of(m member) uint32 {
+	id, ok := n[m]
+	if !ok {
+		for i, it := range m.it {
+			m.it[i] = strings.Clone(it) // would keep the dictionary of a whole block
+		}
+		id = uint32(len(n)) + 1
+		n[m] = id
+	}
+	return id
+}
+
 func (g *group) today(j *job, touched map[*group]*job) *groupDay {
 	if g.day == nil {
-		g.day = &groupDay{singles: make(map[member]*[2]int64)}
+		g.day = &groupDay{singles: make(map[uint32][2]int64)}
 		touched[g] = j
 	}
 	return g.day
 }
 
-func (d *groupDay) single(j *job, m member, visitors, visits int64) {
-	s := d.singles[m]
-	if s == nil {
-		s = new([2]int64)
-		for i, it := range m.it {
-			m.it[i] = strings.Clone(it) // would keep the dictionary of a whole block
-		}
-		d.singles[m] = s
+func (d *groupDay) single(j *job, number uint32, visitors, visits int64) {
+	s, ok := d.singles[number]
+	if !ok {
 		j.hold(1)
 	}
 	s[0] += visitors
 	s[1] += visits
+	d.singles[number] = s
 }
 
 // settle adds the day's lower bounds.
@@ -56,25 +70,45 @@ func (g *group) settle(j *job) {
 	g.day = nil
 }
 
+// chosen are the rows that pass the filters of a job, and what of them jobs with the same filters share.
+type chosen struct {
+	views, customs, hosts []uint32 // by kind
+	compared              bool     // the next two are known
+	first, outside        []uint32 // see comers
+}
+
+// chosenHits parts the selection of a job by kind.
+func (v *view) chosenHits(j *job, sel []uint32) (chosen, error) {
+	if c, ok := v.hits[j.filters(v)]; ok {
+		return c, nil
+	}
+	if err := v.loadColumns(Kind); err != nil {
+		return chosen{}, err
+	}
+	only := func(kind string) []uint32 {
+		return v.narrow(sel, Kind, func(value string) bool { return value == kind })
+	}
+	c := chosen{views: only(KindPageView), customs: only(KindEvent), hosts: only(KindHost)}
+	v.hits[j.filters(v)] = c
+	return c, nil
+}
+
 // hitFields are the fields that addHits fills besides those of sets.
 var hitFields = []field{exactVisitors, exactVisits, pageViews, events, pageVisits, engaged, scrollSum, scrollCount}
 
 // addHits adds rows of the table Hits.
 func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job) error {
-	if err := v.loadColumns(Kind); err != nil {
+	rows, err := v.chosenHits(j, sel)
+	if err != nil {
 		return err
 	}
-	only := func(kind string) []uint32 {
-		return v.narrow(sel, Kind, func(value string) bool { return value == kind })
-	}
-	views, customs, hosts := only(KindPageView), only(KindEvent), only(KindHost)
 	p := j.plan
 	axes, err := v.groupAxes(j)
 	if err != nil {
 		return err
 	}
 	v.slot(sel, axes)
-	if err := v.sumSingle(p, views, customs); err != nil {
+	if err := v.sumSingle(p, rows.views, rows.customs); err != nil {
 		return err
 	}
 	distinct := p.unit != unitVisit && (p.wants[Visitors] || p.wants[VisitsTotal])
@@ -86,7 +120,7 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 		if err := v.loadMeasures(visitors, HitVisits); err != nil {
 			return err
 		}
-		firsts := map[unit][]uint32{unitPath: views, unitName: customs, unitHost: hosts}[p.unit]
+		firsts := map[unit][]uint32{unitPath: rows.views, unitName: rows.customs, unitHost: rows.hosts}[p.unit]
 		v.sum(exactVisitors, visitors, firsts)
 		v.sum(exactVisits, HitVisits, firsts)
 	}
@@ -95,17 +129,17 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 		return nil
 	}
 	if p.unit != unitHost {
-		if err := v.addPages(j, gs, views, visitors, touched); err != nil {
+		if err := v.addPages(j, gs, rows, visitors, touched); err != nil {
 			return err
 		}
 	}
 	switch p.unit {
 	case unitName:
-		return v.addMembers(j, gs, customs, members{it: []Column{Name}, visitors: visitors, visits: HitVisits}, touched)
+		return v.addMembers(j, gs, rows.customs, members{it: []Column{Name}, visitors: visitors, visits: HitVisits}, touched)
 	case unitProp:
-		return v.addMembers(j, gs, customs, members{it: []Column{Name, Props}, visitors: PropVisitors, visits: PropVisits}, touched)
+		return v.addMembers(j, gs, rows.customs, members{it: []Column{Name, Props}, visitors: PropVisitors, visits: PropVisits}, touched)
 	case unitHost:
-		return v.addMembers(j, gs, hosts, members{it: []Column{Hostname}, visitors: visitors, visits: HitVisits}, touched)
+		return v.addMembers(j, gs, rows.hosts, members{it: []Column{Hostname}, visitors: visitors, visits: HitVisits}, touched)
 	}
 	return nil
 }
@@ -165,7 +199,7 @@ func (v *view) addMembers(j *job, gs groups, sel []uint32, m members, touched ma
 		if !visitsKnown {
 			visits = 0
 		}
-		d.single(j, one, visitors, visits)
+		d.single(j, v.numbers.of(one), visitors, visits)
 	})
 	return nil
 }
@@ -180,7 +214,8 @@ func (v *view) eachSlot(j *job, gs groups, axes []axis, fv, fs field, touched ma
 }
 
 // addPages adds firsts of a set of pages.
-func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touched map[*group]*job) error {
+func (v *view) addPages(j *job, gs groups, rows chosen, visitors Measure, touched map[*group]*job) error {
+	sel := rows.views
 	if len(sel) == 0 {
 		return nil
 	}
@@ -191,7 +226,7 @@ func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touch
 	if err := v.loadMeasures(visitors, HitVisits); err != nil {
 		return err
 	}
-	first, outside, err := v.comers(j, sel)
+	first, outside, err := v.comers(j, rows)
 	if err != nil {
 		return err
 	}
@@ -219,15 +254,31 @@ func (v *view) addPages(j *job, gs groups, sel []uint32, visitors Measure, touch
 		if byHour {
 			visits = 0 // may have been on another page of the set in the hour before
 		}
-		d.single(j, member{unitPath, [2]string{axes[path].dict[v.keys[slot][path]]}}, visitors, visits)
+		d.single(j, v.pathNumber(v.keys[slot][path]), visitors, visits)
 	})
 	return nil
+}
+
+// pathNumber returns the number of a path by its code.
+func (v *view) pathNumber(code uint16) uint32 {
+	if len(v.paths) == 0 {
+		v.paths = slices.Grow(v.paths, len(v.dicts[Path]))[:len(v.dicts[Path])]
+		clear(v.paths)
+	}
+	if v.paths[code] == 0 {
+		v.paths[code] = v.numbers.of(member{unitPath, [2]string{v.dicts[Path][code]}})
+	}
+	return v.paths[code]
 }
 
 // comers selects the rows of first page views, and those that come into the set of pages from outside: the first ones too,
 // and those whose previous and whose entry page are not in the set. What the set is may depend on the row: a page is in it if
 // the row would pass the filters with that page in place of its own. Conditions that do not ask for the page are known to hold.
-func (v *view) comers(j *job, sel []uint32) (first, outside []uint32, err error) {
+func (v *view) comers(j *job, rows chosen) (first, outside []uint32, err error) {
+	if rows.compared {
+		return rows.first, rows.outside, nil
+	}
+	sel := rows.views
 	if err := v.loadColumns(Previous, Entry); err != nil {
 		return nil, nil, err
 	}
@@ -251,5 +302,7 @@ func (v *view) comers(j *job, sel []uint32) (first, outside []uint32, err error)
 		}
 		rest = without(rest, inSet)
 	}
-	return first, union(first, rest), nil
+	rows.compared, rows.first, rows.outside = true, first, union(first, rest)
+	v.hits[j.filters(v)] = rows
+	return rows.first, rows.outside, nil
 }

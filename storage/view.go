@@ -17,7 +17,10 @@ type view struct {
 	ids []uint32 // 0, 1, 2, ...
 	// selected are the rows that pass the filters of a job, by their text.
 	selected map[string][]uint32
-	props    map[string]axis // values of properties, by key
+	props    map[string]axis   // values of properties, by key
+	hits     map[string]chosen // of the table Hits: what is in selected, by kind
+	paths    []uint32          // numbers of the paths by code, 0 for those that have none yet
+	numbers  numbers           // of the day
 
 	slots  []uint32  // by row: number of its group within the block
 	keys   []slotKey // by slot
@@ -33,10 +36,12 @@ type slotKey [maxGroupBy + 3]uint16
 func (v *view) reset(r *run, n int) {
 	v.run, v.n = r, n
 	if v.selected == nil {
-		v.selected, v.props = make(map[string][]uint32), make(map[string]axis)
+		v.selected, v.props, v.hits = make(map[string][]uint32), make(map[string]axis), make(map[string]chosen)
 	}
 	clear(v.selected)
 	clear(v.props)
+	clear(v.hits)
+	v.paths = v.paths[:0]
 	for i := len(v.ids); i < v.rows; i++ {
 		v.ids = append(v.ids, uint32(i))
 	}
