@@ -106,6 +106,7 @@ func TestPinnedPages(t *testing.T) {
 	}{
 		{a, true}, {and(de, a), true}, {not(not(a)), true}, {not(Filter{Column: Path, Op: IsNot, Values: []string{"/a"}}), true},
 		{or(and(a, de), and(a, is(Browser, "Firefox"))), true}, {or(a, a), true}, {not(or(not(a), de)), true},
+		{or(and(a, de), and(b, de)), false}, {or(and(a, de), de), false},
 		{or(a, b), false}, {or(a, de), false}, {not(a), false}, {is(Path, "/a", "/b"), false}, {not(and(a, de)), false},
 		{Filter{Column: Path, Op: Contains, Values: []string{"/a"}}, false}, {Filter{Column: Path, Values: []string{"/a"}, AnyCase: true}, false},
 	} {
