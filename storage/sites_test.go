@@ -60,7 +60,7 @@ func TestSiteAmongManyReadsItsOwnKeys(t *testing.T) {
 	q := Query{From: first - 10, To: first + days + 10, Metrics: []Metric{PageViews, Visitors}}
 	rollup, single := q, q
 	rollup.GroupBy = []Column{Path}
-	single.Filters = []Filter{{Path, Is, []string{"/1"}}}
+	single.Filters = []Filter{is(Path, "/1")}
 	for want, q := range map[string]Query{
 		"2024-09-24/00 [] 6 6\n":                                   q,
 		"2024-09-24/00 [\"/0\"] 3 3\n2024-09-24/00 [\"/1\"] 3 3\n": rollup,

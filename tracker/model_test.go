@@ -71,7 +71,7 @@ func (m *model) add(visitor int, at time.Time, h Hit) {
 		v.active = v.active || h.Interactive
 	}
 	props := make(map[string]string)
-	if h.Props != "" {
+	if h.Props != "" && h.Props != OtherValue {
 		if err := json.Unmarshal([]byte(h.Props), &props); err != nil {
 			panic(err)
 		}
@@ -97,6 +97,9 @@ func (b *booking) value(c storage.Column, prop string) string {
 	case storage.Hostname:
 		return b.hit.Hostname
 	case storage.Props:
+		if b.hit.Props == OtherValue {
+			return OtherValue
+		}
 		return b.props[prop]
 	case storage.Entry:
 		return b.entry
