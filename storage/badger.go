@@ -18,7 +18,7 @@ const (
 )
 
 func badgerOptions(dir string, o Options) badger.Options {
-	return badger.DefaultOptions(dir).
+	b := badger.DefaultOptions(dir).
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(3).
 		WithNumCompactors(2).
@@ -37,6 +37,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithSyncWrites(o.Sync).
 		WithLogger(badgerLog{o.Logger})
+	return withEncryption(b, o.EncryptionKey)
 }
 
 // badgerLog hands Badger's log lines on. Its information is of use to developers only.

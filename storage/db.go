@@ -29,9 +29,12 @@ const (
 type Options struct {
 	// Sync makes every commit reach the disk before Append returns. Without it an accepted hit survives
 	// the end of the process at any moment; what a power cut can take is bounded to the last second.
-	Sync   bool
-	Logger *slog.Logger     // nil: silent
-	Now    func() time.Time // nil: time.Now
+	Sync bool
+	// EncryptionKey encrypts the store on the disk. It has KeyBytes random bytes, and stays the same for the life of the
+	// store; nil leaves the store readable. It hides contents, and not how large files are or when they change.
+	EncryptionKey []byte
+	Logger        *slog.Logger     // nil: silent
+	Now           func() time.Time // nil: time.Now
 
 	free func(dir string) (uint64, error) // nil: freeSpace; for tests of a full disk
 }
@@ -61,15 +64,16 @@ var (
 
 // DB is an open store. All methods may be called from many goroutines.
 type DB struct {
-	dir    string
-	badger *badger.DB
-	codec  *codec
-	space  space
-	log    *slog.Logger
-	now    func() time.Time
-	queue  queue
-	merges merges
-	sites  atomic.Pointer[siteIndex]
+	dir       string
+	encrypted bool
+	badger    *badger.DB
+	codec     *codec
+	space     space
+	log       *slog.Logger
+	now       func() time.Time
+	queue     queue
+	merges    merges
+	sites     atomic.Pointer[siteIndex]
 
 	maxGroups int64 // of one query; the constant but in tests
 
@@ -91,7 +95,7 @@ type DB struct {
 }
 
 // Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
-// Errors wrap ErrLocked and ErrVersion, and name a remedy.
+// Errors wrap ErrLocked, ErrVersion, ErrRestoring, ErrKeyMissing, ErrKeyWrong or ErrNotEncrypted where they fit, and name a remedy.
 func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -99,8 +103,14 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if err := checkKeyLength(o.EncryptionKey); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
 	if err := prepareDir(dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := checkKey(filepath.Join(dir, badgerDir), o.EncryptionKey); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	b, err := badger.Open(badgerOptions(filepath.Join(dir, badgerDir), o))
 	if err != nil {
@@ -116,7 +126,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.free == nil {
 		o.free = freeSpace
 	}
-	db := &DB{dir: dir, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
+	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.queue.wake = make(chan struct{}, 1)
 	db.maxGroups = maxGroups
 	if err := db.load(); err != nil {
@@ -148,10 +158,13 @@ func prepareDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
 	}
+	if err := checkMark(dir); err != nil {
+		return err
+	}
 	name := filepath.Join(dir, formatFile)
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeFormat(dir, name)
+		return makeFormat(dir, name, Format)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: give this user read access, or choose another directory", err)
@@ -169,7 +182,7 @@ func prepareDir(dir string) error {
 
 // makeFormat marks a new store. The name appears last and at once, so that a crash leaves no half of it, and two
 // first starts at the same time do not disturb each other.
-func makeFormat(dir, name string) error {
+func makeFormat(dir, name string, format int) error {
 	if _, err := os.Stat(filepath.Join(dir, badgerDir)); err == nil {
 		if _, err := os.Stat(name); err == nil {
 			return nil // another start has just made it
@@ -180,7 +193,7 @@ func makeFormat(dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
 	}
-	_, err = fmt.Fprintf(f, formatPrefix+"%d\n", Format)
+	_, err = fmt.Fprintf(f, formatPrefix+"%d\n", format)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
 	}
