@@ -48,6 +48,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("POST /setup", a.createSetup)
 	mux.Handle("POST /query", dashboard.QueryHandler(a.store, a.now))
 	mux.HandleFunc("POST /import/log", a.importLog)
+	mux.HandleFunc("POST /backup", a.backup)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.running.Add(1)
 		defer a.running.Done()
@@ -252,7 +253,7 @@ func refuseStore(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, storage.ErrNotOver):
+	case errors.Is(err, storage.ErrNotOver), errors.Is(err, storage.ErrBackup):
 		status = http.StatusBadRequest
 	case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrImported):
 		status = http.StatusConflict

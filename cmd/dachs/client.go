@@ -98,7 +98,7 @@ func (a *app) localClient(o local) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := openStore(a.data, storage.Options{Logger: a.logger, Now: a.now})
+	store, err := a.openStore(storage.Options{})
 	if err != nil {
 		return nil, errors.Join(err, geo.Close())
 	}
@@ -206,13 +206,18 @@ func refusal(resp *http.Response) error {
 }
 
 // openStore opens the store. Its errors name a remedy already, but not the flag that goes with it.
-func openStore(dir string, o storage.Options) (*storage.DB, error) {
-	if _, err := findData(dir); err != nil {
+func (a *app) openStore(o storage.Options) (*storage.DB, error) {
+	if _, err := findData(a.data); err != nil {
 		return nil, err
 	}
-	store, err := storage.Open(dir, o)
+	key, err := a.key()
 	if err != nil {
-		return nil, fmt.Errorf("%w (set with --data)", err)
+		return nil, err
+	}
+	o.EncryptionKey, o.Logger, o.Now = key, a.logger, a.now
+	store, err := storage.Open(a.data, o)
+	if err != nil {
+		return nil, explainOpen(err)
 	}
 	return store, nil
 }

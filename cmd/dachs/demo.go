@@ -30,6 +30,7 @@ func (c *demoCmd) Run(ctx context.Context, a *app) (err error) {
 
 	scratch := *a
 	scratch.data = dir
+	scratch.key = func() ([]byte, error) { return nil, nil } // made-up data is no secret
 	serve := &serveCmd{address: address{Listen: c.Listen}, open: true}
 	s, err := serve.start(&scratch)
 	if err != nil {

@@ -35,9 +35,10 @@ func main() {
 
 // commands is the command line. Flags that carry an env tag can also stand in the file of --config.
 type commands struct {
-	Config   configFlag `help:"Read flags from this TOML file. Flags and environment win over it." env:"DACHS_CONFIG" placeholder:"FILE"`
-	Data     string     `help:"Directory that holds the counts (default ${default})." default:"${data}" env:"DACHS_DATA" placeholder:"DIR"`
-	LogLevel string     `help:"Least level to log on standard error: debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"DACHS_LOG_LEVEL" placeholder:"LEVEL"`
+	Config configFlag `help:"Read flags from this TOML file. Flags and environment win over it." env:"DACHS_CONFIG" placeholder:"FILE"`
+	Data   string     `help:"Directory that holds the counts (default ${default})." default:"${data}" env:"DACHS_DATA" placeholder:"DIR"`
+	encryption
+	LogLevel string `help:"Least level to log on standard error: debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"DACHS_LOG_LEVEL" placeholder:"LEVEL"`
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Count and show (the default command)."`
 	Demo        demoCmd        `cmd:"" help:"Show a dashboard full of made-up data, and a small shop to click in. Nothing is kept: --data is not used."`
@@ -46,6 +47,8 @@ type commands struct {
 	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens of the Stats API."`
 	Query       queryCmd       `cmd:"" help:"Ask for numbers."`
 	Import      importCmd      `cmd:"" help:"Count what happened before."`
+	Backup      backupCmd      `cmd:"" help:"Write all counts to a file, beside a running server or without one."`
+	Restore     restoreCmd     `cmd:"" help:"Make the data anew from backups."`
 	Bench       benchCmd       `cmd:"" help:"Measure this machine with made-up data."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
@@ -55,7 +58,8 @@ type commands struct {
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	data           string // directory of the store
+	data           string                 // directory of the store
+	key            func() ([]byte, error) // reads the key of the store's encryption; nil without one
 	logger         *slog.Logger
 	now            func() time.Time
 }
@@ -109,6 +113,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		data:   cli.Data,
+		key:    cli.encryption.key,
 		logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		now:    time.Now,
 	}

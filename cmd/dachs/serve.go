@@ -82,7 +82,7 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 	if s.base, err = c.base(s.addr); err != nil {
 		return nil, err
 	}
-	if s.store, err = openStore(a.data, storage.Options{Sync: c.Sync, Logger: a.logger, Now: a.now}); err != nil {
+	if s.store, err = a.openStore(storage.Options{Sync: c.Sync}); err != nil {
 		return nil, err
 	}
 	if err := s.wire(c, a, proxies); err != nil {
