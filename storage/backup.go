@@ -30,9 +30,10 @@ type BackupInfo struct {
 // Backup writes one consistent state of the store to w, while everything else goes on. With since it leaves out the runs
 // that are in it: those of an earlier backup, as VerifyBackup returns them. Logins, the set-up link and what a removed site
 // leaves behind are not copied. Two backups of one state are equal byte for byte. What was written is of no use
-// after an error. Memory is bounded by a few MiB and the list of runs.
+// after an error, ErrClosed if the store was closed. Memory is bounded by a few MiB. What is deleted meanwhile leaves the
+// files when the backup is done.
 func (db *DB) Backup(ctx context.Context, w io.Writer, since *RunList) (info BackupInfo, err error) {
-	err = db.view(func(txn *badger.Txn) error {
+	err = db.viewLong(ctx, func(ctx context.Context, txn *badger.Txn) error {
 		info, err = writeBackup(ctx, txn, Format, w, since)
 		return err
 	})
@@ -238,6 +239,9 @@ func (b *backup) leftOut(item *badger.Item) bool {
 	}
 	if key[0] == prefixImport {
 		return b.gone(key)
+	}
+	if key[0] == prefixFiller {
+		return true
 	}
 	kind, _, _ := strings.Cut(string(key[1:]), "/")
 	switch kind {

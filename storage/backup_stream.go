@@ -64,7 +64,7 @@ func newPartWriter(ctx context.Context, w io.Writer, format int) (*partWriter, e
 // put writes bytes as they are.
 func (p *partWriter) put(b []byte) {
 	if p.err == nil {
-		p.err = p.ctx.Err()
+		p.err = context.Cause(p.ctx)
 	}
 	if p.err != nil {
 		return

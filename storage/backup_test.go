@@ -59,13 +59,16 @@ func mustRestore(tb testing.TB, o Options, backups ...[]byte) string {
 	return dir
 }
 
-// dump writes down every key and value of a store.
+// dump writes down every key and value of a store but the filler.
 func dump(tb testing.TB, db *DB) (lines []string) {
 	tb.Helper()
 	err := db.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
+			if it.Item().Key()[0] == prefixFiller {
+				continue
+			}
 			v, err := it.Item().ValueCopy(nil)
 			if err != nil {
 				return err
@@ -413,6 +416,89 @@ func TestBackupBesideIngestion(t *testing.T) {
 	wg.Wait()
 	if last == 0 {
 		t.Error("nothing was counted meanwhile: the test shows nothing")
+	}
+}
+
+// TestBackupWithSlowReader stops a backup in the middle. Meanwhile hits, questions, merges and removals go on; what it
+// writes afterwards is the state of its beginning, and what was removed meanwhile leaves the files when it is done.
+func TestBackupWithSlowReader(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	mustSite(t, db, "example.com")
+	mustSite(t, db, "needle.example")
+	mustAppend(t, db, randomRows(rand.New(rand.NewPCG(1, 1)), 300), 100)
+	mustAppend(t, db, pageView(2, 20000, "/needle", "DE"), 2)
+	settle(t, db)
+	want := answersOf(t, db)
+	w := &slowWriter{stopped: make(chan struct{}), goOn: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() {
+		_, err := db.Backup(t.Context(), w, nil)
+		done <- err
+	}()
+	<-w.stopped
+	mustAppend(t, db, randomRows(rand.New(rand.NewPCG(2, 2)), 50), 5)
+	removeSite(t, db, "needle.example")
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := db.Purge(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Purge during a backup = %v", err)
+	}
+	mustAppend(t, db, randomRows(rand.New(rand.NewPCG(4, 4)), 50)[:20], 5)
+	if got := answersOf(t, db); len(got) != 4 {
+		t.Errorf("answers of %d questions", len(got))
+	}
+	if countInFiles(t, db.dir, "needle") == 0 {
+		t.Error("what the backup still reads has left the files, or the search cannot find it")
+	}
+	close(w.goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	restored := mustOpen(t, mustRestore(t, Options{}, w.Bytes()))
+	if diff := cmp.Diff(want, answersOf(t, restored)); diff != "" {
+		t.Errorf("restored:\n%s", diff)
+	}
+	for deadline := time.Now().Add(20 * time.Second); countInFiles(t, db.dir, "needle") > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what was removed has not left the files after the backup")
+		}
+	}
+}
+
+// slowWriter stops at its first byte.
+type slowWriter struct {
+	bytes.Buffer
+	stopped, goOn chan struct{}
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	if w.Len() == 0 {
+		close(w.stopped)
+		<-w.goOn
+	}
+	return w.Buffer.Write(p)
+}
+
+// TestCloseEndsBackups closes a store in the middle of a backup.
+func TestCloseEndsBackups(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	mustSite(t, db, "example.com")
+	w := &slowWriter{stopped: make(chan struct{}), goOn: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() {
+		_, err := db.Backup(t.Context(), w, nil)
+		done <- err
+	}()
+	<-w.stopped
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	<-db.stop
+	close(w.goOn)
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("Backup = %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }
 

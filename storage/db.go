@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,6 +89,10 @@ type DB struct {
 	// life is read-locked while Badger is in use, since Badger panics when it is used after its end.
 	life   sync.RWMutex
 	closed bool // guarded by life
+	// backups counts those under way. They do not hold life: who waits for it would keep out everybody else until a slow
+	// backup is done. reading is for Close, which waits for them.
+	backups atomic.Int32
+	reading sync.WaitGroup
 
 	dirty atomic.Bool // something was committed since the last sync
 	stop  chan struct{}
@@ -203,7 +208,7 @@ func makeFormat(dir, name string, format int) error {
 	return nil
 }
 
-// Close stores what is queued, stops the goroutines, waits for queries, and releases the directory. What is called
+// Close stores what is queued, stops the goroutines, waits for queries, ends backups, and releases the directory. What is called
 // afterwards returns ErrClosed.
 func (db *DB) Close() error {
 	if !db.queue.close() {
@@ -214,6 +219,7 @@ func (db *DB) Close() error {
 	db.life.Lock() // waits for queries
 	defer db.life.Unlock()
 	db.closed = true
+	db.reading.Wait()
 	err := db.badger.Close()
 	db.codec.close()
 	if err != nil {
@@ -250,6 +256,34 @@ func (db *DB) view(fn func(txn *badger.Txn) error) error {
 		return ErrClosed
 	}
 	return db.badger.View(fn)
+}
+
+// viewLong is view for what may take minutes: purging is put off meanwhile, and nobody waits for it but Close. ctx ends
+// when Close begins.
+func (db *DB) viewLong(ctx context.Context, fn func(ctx context.Context, txn *badger.Txn) error) error {
+	db.life.RLock()
+	if db.closed {
+		db.life.RUnlock()
+		return ErrClosed
+	}
+	db.reading.Add(1)
+	db.backups.Add(1)
+	txn := db.badger.NewTransaction(false)
+	db.life.RUnlock()
+	defer db.reading.Done()
+	defer db.merges.resumePurge()
+	defer db.backups.Add(-1)
+	defer txn.Discard()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	db.reading.Go(func() {
+		select {
+		case <-db.stop:
+			cancel(ErrClosed)
+		case <-ctx.Done():
+		}
+	})
+	return fn(ctx, txn)
 }
 
 // update runs fn in one transaction that is stored as a whole. Whoever writes more than a record asks

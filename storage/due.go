@@ -150,6 +150,16 @@ func (m *merges) left(hurry bool) {
 	}
 }
 
+// resumePurge asks for the purge that was put off, if one was.
+func (m *merges) resumePurge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stale {
+		m.hurry = true
+		m.signal()
+	}
+}
+
 // letGo asks for old days to be let go now.
 func (m *merges) letGo() {
 	m.mu.Lock()

@@ -94,7 +94,11 @@ func (db *DB) merge() {
 		}
 		if now := time.Now(); db.merges.takePurge(now.Sub(purged) >= purgeEvery) {
 			purged = now
-			if err := db.purge(); err != nil && !errors.Is(err, errStopped) {
+			switch err := db.purge(); {
+			case err == nil, errors.Is(err, errStopped):
+			case errors.Is(err, errBackingUp):
+				db.merges.left(db.backups.Load() == 0) // else the end of the backup asks for it
+			default:
 				db.log.Error("cannot remove old versions from the files: trying again later", "error", err)
 				db.merges.left(false)
 			}

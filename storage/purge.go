@@ -27,8 +27,12 @@ const (
 	purgeAttempts = 4
 )
 
-// errStuck says that a memtable was not written in time.
-var errStuck = errors.New("memtable was not written to a table in time")
+var (
+	// errStuck says that a memtable was not written in time.
+	errStuck = errors.New("memtable was not written to a table in time")
+	// errBackingUp says that a backup still reads the versions that are to go.
+	errBackingUp = errors.New("a backup is under way")
+)
 
 // purge removes from the files what has been deleted or replaced: Badger itself keeps old versions until it happens to
 // compact their table. First memtables and their logs have to become tables, then all levels are compacted into one.
@@ -40,6 +44,9 @@ func (db *DB) purge() error {
 		return err
 	}
 	for range purgeAttempts {
+		if db.backups.Load() > 0 {
+			return errBackingUp
+		}
 		if err := db.flushMemtables(); err != nil {
 			return fmt.Errorf("purge: %w", err)
 		}
@@ -54,6 +61,9 @@ func (db *DB) purge() error {
 		if stale == 0 {
 			return nil
 		}
+	}
+	if db.backups.Load() > 0 {
+		return errBackingUp
 	}
 	return fmt.Errorf("purge: %w", errStuck)
 }
