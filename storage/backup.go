@@ -209,7 +209,7 @@ func (b *backup) rest() error {
 			it.Seek([]byte{key[0] + 1})
 			continue
 		}
-		if !b.leftOut(item) {
+		if !b.leftOut(key) {
 			b.out.field(key)
 			if err := item.Value(func(v []byte) error { b.out.field(v); return nil }); err != nil {
 				return err
@@ -231,22 +231,16 @@ func (i *BackupInfo) note(key []byte) {
 }
 
 // leftOut reports whether a key stays out of backups. A stolen backup must not open a dashboard: no login and no set-up
-// link. What lives for a time only, or tells of work in progress, means nothing elsewhere.
-func (b *backup) leftOut(item *badger.Item) bool {
-	key := item.Key()
-	if item.ExpiresAt() > 0 {
+// link. What tells of work in progress means nothing elsewhere.
+func (b *backup) leftOut(key []byte) bool {
+	switch key[0] {
+	case prefixFiller:
 		return true
-	}
-	if key[0] == prefixImport {
+	case prefixImport:
 		return b.gone(key)
-	}
-	if key[0] == prefixFiller {
-		return true
-	}
-	kind, _, _ := strings.Cut(string(key[1:]), "/")
-	switch kind {
-	case recordLogin, recordSetup, recordRemoved, recordHealth:
-		return key[0] == prefixRecord
+	case prefixRecord:
+		kind, _, _ := strings.Cut(string(key[1:]), "/")
+		return kind == recordLogin || kind == recordSetup || kind == recordRemoved || kind == recordHealth
 	}
 	return false
 }

@@ -323,6 +323,9 @@ func TestBackupLeavesOutWhatOpensADashboard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := db.fill(10); err != nil {
+		t.Fatal(err)
+	}
 	restored := mustOpen(t, mustRestore(t, Options{}, mustBackup(t, db, nil)))
 	for _, line := range dump(t, restored) {
 		for _, secret := range []string{link, login, hashSecret(link), hashSecret(login), "login/", "setup/"} {
@@ -330,6 +333,9 @@ func TestBackupLeavesOutWhatOpensADashboard(t *testing.T) {
 				t.Errorf("the backup holds %s", line)
 			}
 		}
+	}
+	if fillers, err := restored.keys([]byte{prefixFiller}, 0); err != nil || len(fillers) > 0 {
+		t.Errorf("the backup holds %q, %v", fillers, err)
 	}
 	if _, err := restored.TokenOf(token); err != nil {
 		t.Errorf("token: %v", err)
@@ -493,6 +499,12 @@ func TestCloseEndsBackups(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- db.Close() }()
 	<-db.stop
+	select {
+	case err := <-closed:
+		t.Errorf("Close = %v before the backup had ended", err)
+		closed <- err
+	case <-time.After(50 * time.Millisecond): // enough to be wrong, and harmless if not
+	}
 	close(w.goOn)
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("Backup = %v", err)

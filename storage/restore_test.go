@@ -107,6 +107,21 @@ func twicePart(backup []byte) []byte {
 	return slices.Concat(backup[:end], backup[line:end], backup[end:])
 }
 
+// TestRunsThatNoBackupHoldsAreMissed has an increment that lists a run, leaves it out, and claims a base that has it.
+func TestRunsThatNoBackupHoldsAreMissed(t *testing.T) {
+	full := smallBackup(t)
+	base := runsOf(t, full).sum()
+	body := append([]byte{1}, base[:]...)
+	key := runRef{1, Hits, 30000, 0, 1}.headerKey()
+	body = append(append(body, byte(len(key))), key...)
+	body = append(body, 0, 0, 0, 1, 0, 0, 0) // ends of the list, the runs and the rest; counts
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := Restore(t.Context(), dir, Options{}, backupFiles(full, envelope(t, body))...); !errors.Is(err, ErrBackup) || !strings.Contains(err.Error(), "is in none of the files") {
+		t.Errorf("Restore = %v", err)
+	}
+	checkRefused(t, dir)
+}
+
 // checkRefused checks that neither Open nor another restore takes a directory.
 func checkRefused(t *testing.T, dir string) {
 	t.Helper()
