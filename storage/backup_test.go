@@ -154,10 +154,8 @@ func TestRestoredStoreAnswersTheSame(t *testing.T) {
 		prepare  func(db *DB)
 		from, to []byte // encryption keys
 	}{
-		"as it is":          {func(*DB) {}, nil, nil},
 		"merged":            {func(db *DB) { settle(t, db) }, nil, nil},
 		"to be encrypted":   {func(*DB) {}, nil, key},
-		"was encrypted":     {func(*DB) {}, key, nil},
 		"with another key":  {func(db *DB) { settle(t, db) }, key, bytes.Repeat([]byte{8}, KeyBytes)},
 		"with open import":  {func(db *DB) { openImport(t, db) }, nil, nil},
 		"with removed site": {func(db *DB) { removeSite(t, db, "second.example") }, nil, nil},

@@ -66,6 +66,12 @@
 // Append and Batch.Wait return after the commit: what they accepted survives the end of the process at any
 // moment. A power cut may take the last second, unless Options.Sync is set.
 //
+// # Backups
+//
+// Backup writes one state of the store while everything else goes on; Restore makes a store of it. What lies between a
+// backup and its base is told by the list of runs and not by time, so a chain restores exactly the last state. A directory
+// in which a restore was cut short does not open. Options.EncryptionKey encrypts the store, and not its backups.
+//
 // # Concurrency
 //
 // All methods of DB may be called from many goroutines. One goroutine commits, one merges runs, one syncs; Close
