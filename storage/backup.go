@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -33,8 +32,16 @@ type BackupInfo struct {
 // after an error, ErrClosed if the store was closed. Memory is bounded by a few MiB. What is deleted meanwhile leaves the
 // files when the backup is done.
 func (db *DB) Backup(ctx context.Context, w io.Writer, since *RunList) (info BackupInfo, err error) {
-	err = db.viewLong(ctx, func(ctx context.Context, txn *badger.Txn) error {
-		info, err = writeBackup(ctx, txn, Format, w, since)
+	goOn := func() error {
+		select {
+		case <-db.stop:
+			return ErrClosed
+		default:
+			return ctx.Err()
+		}
+	}
+	err = db.viewLong(func(txn *badger.Txn) error {
+		info, err = writeBackup(txn, Format, w, since, goOn)
 		return err
 	})
 	if err != nil {
@@ -43,13 +50,13 @@ func (db *DB) Backup(ctx context.Context, w io.Writer, since *RunList) (info Bac
 	return info, nil
 }
 
-// writeBackup writes the state that a transaction sees of a store of some format. It knows keys, and values only of the
-// present format.
-func writeBackup(ctx context.Context, txn *badger.Txn, format int, w io.Writer, since *RunList) (BackupInfo, error) {
+// writeBackup writes the state that a transaction sees of a store of some format, for as long as goOn returns nil. It knows
+// keys, and values only of the present format.
+func writeBackup(txn *badger.Txn, format int, w io.Writer, since *RunList, goOn func() error) (BackupInfo, error) {
 	if since != nil && since.format != format {
 		return BackupInfo{}, fmt.Errorf("%w: the base is of store format %d, this store has format %d: make a full backup", ErrBackup, since.format, format)
 	}
-	out, err := newPartWriter(ctx, w, format)
+	out, err := newPartWriter(w, format, goOn)
 	if err != nil {
 		return BackupInfo{}, err
 	}
@@ -59,8 +66,11 @@ func writeBackup(ctx context.Context, txn *badger.Txn, format int, w io.Writer, 
 		return b.info, err
 	}
 	for _, step := range []func() error{b.list, b.runs, b.rest, b.end} {
-		if err := errors.Join(step(), out.err); err != nil {
+		if err := step(); err != nil {
 			return b.info, err
+		}
+		if out.err != nil {
+			return b.info, out.err
 		}
 	}
 	b.info.Bytes = out.bytes

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -39,8 +38,8 @@ const anotherCopy = "; use another copy of it, or another backup"
 
 // partWriter writes the envelope around a body. The first error sticks.
 type partWriter struct {
-	ctx   context.Context
 	w     io.Writer
+	goOn  func() error // asked before each part
 	sum   hash.Hash
 	enc   *zstd.Encoder
 	body  []byte // that is not written yet
@@ -49,14 +48,14 @@ type partWriter struct {
 	err   error
 }
 
-func newPartWriter(ctx context.Context, w io.Writer, format int) (*partWriter, error) {
+func newPartWriter(w io.Writer, format int, goOn func() error) (*partWriter, error) {
 	// The fastest level: what is worth it, headers of small runs, repeats itself so much that any level will do.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(backupPart), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return nil, fmt.Errorf("make encoder: %w", err)
 	}
-	p := &partWriter{ctx: ctx, w: w, sum: sha256.New(), enc: enc, body: make([]byte, 0, backupPart)}
+	p := &partWriter{w: w, goOn: goOn, sum: sha256.New(), enc: enc, body: make([]byte, 0, backupPart)}
 	p.put(fmt.Appendf(nil, backupLine, BackupVersion, format))
 	return p, nil
 }
@@ -64,7 +63,7 @@ func newPartWriter(ctx context.Context, w io.Writer, format int) (*partWriter, e
 // put writes bytes as they are.
 func (p *partWriter) put(b []byte) {
 	if p.err == nil {
-		p.err = context.Cause(p.ctx)
+		p.err = p.goOn()
 	}
 	if p.err != nil {
 		return

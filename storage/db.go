@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -258,9 +257,9 @@ func (db *DB) view(fn func(txn *badger.Txn) error) error {
 	return db.badger.View(fn)
 }
 
-// viewLong is view for what may take minutes: purging is put off meanwhile, and nobody waits for it but Close. ctx ends
-// when Close begins.
-func (db *DB) viewLong(ctx context.Context, fn func(ctx context.Context, txn *badger.Txn) error) error {
+// viewLong is view for what may take minutes: purging is put off meanwhile, and nobody waits for it but Close. fn ends
+// soon after stop is closed.
+func (db *DB) viewLong(fn func(txn *badger.Txn) error) error {
 	db.life.RLock()
 	if db.closed {
 		db.life.RUnlock()
@@ -274,16 +273,7 @@ func (db *DB) viewLong(ctx context.Context, fn func(ctx context.Context, txn *ba
 	defer db.merges.resumePurge()
 	defer db.backups.Add(-1)
 	defer txn.Discard()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	db.reading.Go(func() {
-		select {
-		case <-db.stop:
-			cancel(ErrClosed)
-		case <-ctx.Done():
-		}
-	})
-	return fn(ctx, txn)
+	return fn(txn)
 }
 
 // update runs fn in one transaction that is stored as a whole. Whoever writes more than a record asks

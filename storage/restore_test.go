@@ -250,7 +250,7 @@ func TestLargeBodies(t *testing.T) {
 		body := make([]byte, size)
 		noise.Read(body)
 		var file bytes.Buffer
-		w, err := newPartWriter(t.Context(), &file, Format)
+		w, err := newPartWriter(&file, Format, t.Context().Err)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,7 +313,7 @@ func bodyOf(tb testing.TB, backup []byte) []byte {
 func envelope(tb testing.TB, body []byte) []byte {
 	tb.Helper()
 	var file bytes.Buffer
-	w, err := newPartWriter(tb.Context(), &file, Format)
+	w, err := newPartWriter(&file, Format, tb.Context().Err)
 	if err != nil {
 		tb.Fatal(err)
 	}

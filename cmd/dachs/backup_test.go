@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"dachs/storage"
 )
 
 // someLog is an access log of n page views by as many visitors, from page number from on.
@@ -229,6 +232,57 @@ func relay(client net.Conn, to string, after int64) {
 	<-done
 }
 
+// TestBackupSaysWhatHappenedAtTheServer closes the store in the middle of an answer: the command hears why it ended.
+func TestBackupSaysWhatHappenedAtTheServer(t *testing.T) {
+	data := newData(t, "example.com", "UTC")
+	mustWith(t, strings.NewReader(wordyLog(1500)), "import", "log", "-", "--site", "example.com", "--data", data)
+	store, err := storage.Open(data, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	adm := &admin{store: store, now: time.Now}
+	ln, err := listenAdmin(data) // a socket, which takes less than a part before it is read
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: adm.handler()}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	defer func() { srv.Close(); <-served }()
+	cl := remoteClient(data)
+	defer cl.Close()
+	resp, err := cl.do(t.Context(), http.MethodPost, "/backup", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- store.Close() }()
+	for err == nil { // until it is being closed
+		_, err = store.Backup(t.Context(), io.Discard, nil)
+	}
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil || len(rest) < 1<<20/2 {
+		t.Errorf("%d bytes came, %v", len(rest), err)
+	}
+	if why := resp.Trailer.Get(failedTrailer); why != "back up store: store is closed" {
+		t.Errorf("it ended because of %q", why)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if _, err := cl.do(t.Context(), http.MethodPost, "/backup", nil); err == nil || err.Error() != "back up store: store is closed" {
+		t.Errorf("the next one: %v", err)
+	}
+	var usage usageError
+	if _, err := cl.do(t.Context(), http.MethodPost, "/backup", strings.NewReader("nonsense")); !errors.As(err, &usage) {
+		t.Errorf("with a list that is none: %v", err)
+	}
+}
+
 // TestBackupToBrokenPipe has a reader that goes away.
 func TestBackupToBrokenPipe(t *testing.T) {
 	data := newCounts(t, 40)
@@ -253,11 +307,11 @@ func TestKilledRestoreIsRefused(t *testing.T) {
 	mustWith(t, strings.NewReader(wordyLog(2000)), "import", "log", "-", "--site", "example.com", "--data", data)
 	want := pages(t, data)
 	backup := must(t, "backup", "-", "--data", data)
-	if len(backup) < 3<<20/2 {
+	if len(backup) < 1<<20 {
 		t.Fatalf("the backup has %d bytes: nothing of it is stored before all is read", len(backup))
 	}
 	restored := filepath.Join(t.TempDir(), "restored")
-	for _, left := range []int{len(backup) / 4, 36, 1} {
+	for _, left := range []int{len(backup) / 4, 1} {
 		killRestore(t, program, restored, backup[:len(backup)-left])
 		for _, args := range [][]string{{"serve", "--listen", "127.0.0.1:0"}, {"site", "list"}, {"backup", "-"}} {
 			checkFailure(t, dachs(t, append(args, "--data", restored)...), exitError, "a restore has not finished here: unless one is at work, delete everything in that directory and restore again")

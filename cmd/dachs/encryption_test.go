@@ -96,6 +96,12 @@ func TestEncryptedData(t *testing.T) {
 	if in := filesWith(t, plain, "needle-domain"); len(in) == 0 {
 		t.Error("the domain cannot be found in data that is not encrypted: the search shows nothing")
 	}
+	again := filepath.Join(dir, "again")
+	mustWith(t, strings.NewReader(backup.stdout), "restore", "-", "--data", again, "--encryption-key-file", other)
+	checkFailure(t, dachs(t, "site", "list", "--data", again, "--encryption-key-file", keyFile), exitError, "encrypted with another key")
+	if out := must(t, "site", "list", "--data", again, "--encryption-key-file", other); !strings.Contains(out, "needle-domain.example") {
+		t.Errorf("restored with another key: %s", out)
+	}
 	checkFailure(t, dachs(t, "site", "list", "--data", plain, "--encryption-key-file", keyFile), exitError, "store is not encrypted: start without a key; to encrypt it")
 }
 
