@@ -200,7 +200,7 @@ func checkChunks(ref runRef, head []byte, n int) error {
 	if err != nil {
 		return (&run{s: s, ref: ref}).wrap(err)
 	}
-	if want := len(h.blockRows) * (len(s.columns) + s.measures); h.inline == nil && n < want {
+	if want := h.chunks(s); n < want {
 		return (&run{s: s, ref: ref}).wrap(corruptf("%d of %d chunks are missing", want-n, want))
 	}
 	return nil

@@ -40,6 +40,17 @@ func (h *header) append(dst []byte) []byte {
 	return append(dst, h.inline...)
 }
 
+// chunks is how many chunks a run with this header has.
+func (h *header) chunks(s *schema) int {
+	switch {
+	case h.inline != nil:
+		return 0
+	case h.whole:
+		return 1
+	}
+	return len(h.blockRows) * (len(s.columns) + s.measures)
+}
+
 func decodeHeader(src []byte) (header, error) {
 	n, src, err := readUvarint(src)
 	if err != nil || n == 0 || n > uint64(len(src)) {

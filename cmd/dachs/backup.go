@@ -57,6 +57,7 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	if a.store.Encrypted() {
 		w.Header().Set(encryptedHeader, "1")
 	}
+	w.Header().Set("Trailer", failedTrailer) // said before the first byte, or a short answer has none
 	out := &meter{w: w}
 	if _, err = a.store.Backup(r.Context(), out, since); err == nil {
 		return
@@ -66,7 +67,7 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The command sees that the backup is not complete, and can say why.
-	w.Header().Set(http.TrailerPrefix+failedTrailer, err.Error())
+	w.Header().Set(failedTrailer, err.Error())
 }
 
 // meter counts what is written through it.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"dachs/storage"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // someLog is an access log of n page views by as many visitors, from page number from on.
@@ -281,6 +283,21 @@ func TestBackupSaysWhatHappenedAtTheServer(t *testing.T) {
 	if _, err := cl.do(t.Context(), http.MethodPost, "/backup", strings.NewReader("nonsense")); !errors.As(err, &usage) {
 		t.Errorf("with a list that is none: %v", err)
 	}
+}
+
+// TestBackupOfDamagedStoreSaysWhy takes the chunks of the store away. A short answer has to say so too.
+func TestBackupOfDamagedStoreSaysWhy(t *testing.T) {
+	data := newCounts(t, 100)
+	must(t, "backup", "-", "--data", data) // merges the days
+	b, err := badger.Open(badger.DefaultOptions(filepath.Join(data, "badger")).WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.DropPrefix([]byte("c")), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	checkFailure(t, dachs(t, "backup", file, "--data", data), exitError, "chunks are missing; "+file+" was not written")
 }
 
 // TestBackupToBrokenPipe has a reader that goes away.
