@@ -120,7 +120,7 @@ func answersOf(tb testing.TB, db *DB) (all []string) {
 			{Metrics: testMetrics},
 			{Metrics: testMetrics, Interval: ByDay},
 			{Metrics: testMetrics, GroupBy: []Column{Path, Country}},
-			{Metrics: testMetrics, GroupBy: []Column{Entry}, Filters: []Filter{{Country, IsNot, []string{"C1", "C2"}}}},
+			{Metrics: testMetrics, GroupBy: []Column{Entry}, Filters: []Filter{{Column: Country, Op: IsNot, Values: []string{"C1", "C2"}}}},
 		} {
 			q.Site, q.From, q.To = site.ID, 19990, 20010
 			all = append(all, site.Domain+"\n"+table(mustQuery(tb, db, q)))
