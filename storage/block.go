@@ -219,6 +219,40 @@ func commonPrefix(a, b string) int {
 // decodeColumn is the inverse of appendColumn for a block of rows rows. It copies what it returns, the codes into
 // the memory of codes.
 func decodeColumn(src []byte, rows int, codes []uint16, to *base) (dict []string, _ []uint16, err error) {
+	dict, planes, err := cutColumn(src, rows, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	codes = slices.Grow(codes[:0], rows)[:rows]
+	switch len(planes) {
+	case 0:
+		clear(codes)
+		return dict, codes, nil
+	case rows:
+		for i, c := range planes {
+			codes[i] = uint16(c)
+		}
+	default:
+		low, high := planes[:rows], planes[rows:]
+		for i := range codes {
+			codes[i] = uint16(high[i])<<8 | uint16(low[i])
+		}
+	}
+	most := len(dict) - 1
+	if to != nil {
+		most++
+	}
+	if c := slices.Max(codes); int(c) > most {
+		return nil, nil, corruptf("code %d in a dictionary of %d", c, len(dict))
+	}
+	if to != nil && !to.resolve(dict, codes) {
+		return nil, nil, corruptf("code refers to a value that is not in the dictionary")
+	}
+	return dict, codes, nil
+}
+
+// cutColumn reads the dictionary of what appendColumn wrote, and returns the planes of the codes as they are.
+func cutColumn(src []byte, rows int, to *base) (dict []string, planes []byte, err error) {
 	n, src, err := readUvarint(src)
 	if err != nil || n == 0 || n > blockRows {
 		return nil, nil, corruptf("dictionary of %d values", n)
@@ -226,39 +260,10 @@ func decodeColumn(src []byte, rows int, codes []uint16, to *base) (dict []string
 	if dict, src, err = decodeDict(src, int(n)); err != nil {
 		return nil, nil, err
 	}
-	codes = slices.Grow(codes[:0], rows)[:rows]
-	planes := codePlanes(len(dict), to)
-	if len(src) != planes*rows {
-		return nil, nil, corruptf("%d code bytes for %d rows", len(src), rows)
+	if want := rows * codePlanes(len(dict), to); len(src) != want {
+		return nil, nil, corruptf("%d code bytes for %d rows, want %d", len(src), rows, want)
 	}
-	if planes == 0 {
-		clear(codes)
-		return dict, codes, nil
-	}
-	if to != nil {
-		n++
-	}
-	most := uint16(0)
-	if planes == 1 {
-		for i, c := range src {
-			codes[i] = uint16(c)
-			most = max(most, uint16(c))
-		}
-	} else {
-		high := src[rows:]
-		for i, low := range src[:rows] {
-			c := uint16(high[i])<<8 | uint16(low)
-			codes[i] = c
-			most = max(most, c)
-		}
-	}
-	if uint64(most) >= n {
-		return nil, nil, corruptf("code %d in a dictionary of %d", most, len(dict))
-	}
-	if to != nil && !to.resolve(dict, codes) {
-		return nil, nil, corruptf("code refers to a value that is not in the dictionary")
-	}
-	return dict, codes, nil
+	return dict, src, nil
 }
 
 // resolve is the inverse of refer, in place. It returns false if a code refers to a value that dict lacks.
@@ -346,45 +351,59 @@ func appendSums(dst []byte, sums []int64) []byte {
 
 // decodeSums is the inverse of appendSums. It returns the memory of sums, filled.
 func decodeSums(src []byte, rows int, sums []int64) ([]int64, error) {
-	if len(src) == 0 {
-		return nil, corruptf("empty measure")
+	same, planes, err := cutSums(src, rows)
+	if err != nil {
+		return nil, err
 	}
-	width, src := int(src[0]), src[1:]
 	sums = slices.Grow(sums[:0], rows)[:rows]
-	if width == 0 {
-		v, n := binary.Varint(src)
-		if n <= 0 {
-			return nil, corruptf("measure has no value")
-		}
+	if len(planes) == 0 {
 		for i := range sums {
-			sums[i] = v
+			sums[i] = same
 		}
 		return sums, nil
 	}
-	if len(src) != width*rows {
-		return nil, corruptf("%d measure bytes of width %d for %d rows", len(src), width, rows)
-	}
+	width := len(planes) / rows
 	switch width {
 	case 1:
 		for i := range sums {
-			sums[i] = int64(int8(src[i]))
+			sums[i] = int64(int8(planes[i]))
 		}
 	case 2:
-		high := src[rows:]
+		low, high := planes[:rows], planes[rows:]
 		for i := range sums {
-			sums[i] = int64(int16(uint16(high[i])<<8 | uint16(src[i])))
+			sums[i] = int64(int16(uint16(high[i])<<8 | uint16(low[i])))
 		}
-	case 4, 8:
+	default:
 		unused := 64 - 8*width
 		for i := range sums {
 			v := uint64(0)
 			for plane := range width {
-				v |= uint64(src[plane*rows+i]) << (8 * plane)
+				v |= uint64(planes[plane*rows+i]) << (8 * plane)
 			}
 			sums[i] = int64(v<<unused) >> unused // carries the sign
 		}
-	default:
-		return nil, corruptf("measure of width %d", width)
 	}
 	return sums, nil
+}
+
+// cutSums returns the planes of what appendSums wrote, or the value of all rows if there are none.
+func cutSums(src []byte, rows int) (same int64, planes []byte, err error) {
+	if len(src) == 0 {
+		return 0, nil, corruptf("empty measure")
+	}
+	width, src := int(src[0]), src[1:]
+	switch width {
+	case 0:
+		same, n := binary.Varint(src)
+		if n <= 0 {
+			return 0, nil, corruptf("measure has no value")
+		}
+		return same, nil, nil
+	case 1, 2, 4, 8:
+		if len(src) != width*rows {
+			return 0, nil, corruptf("%d measure bytes of width %d for %d rows", len(src), width, rows)
+		}
+		return 0, src, nil
+	}
+	return 0, nil, corruptf("measure of width %d", width)
 }

@@ -1,13 +1,13 @@
 package storage
 
+import (
+	"bytes"
+	"slices"
+	"sort"
+)
+
 // This file selects the rows of a block that pass the filters of a query. A selection lists rows in rising order, and
 // is never changed once it is made, so that jobs can share it.
-
-// axis is a dimension of a block: a value for each code, and a code for each row.
-type axis struct {
-	dict  []string
-	codes []uint16
-}
 
 // axis reads a dimension of the block. The values of a property are read from the tuples of properties, once for
 // each of them; they are in no order.
@@ -16,14 +16,15 @@ func (v *view) axis(c Column, prop string) (axis, error) {
 		return axis{}, err
 	}
 	if c != Props {
-		return axis{v.dicts[c], v.codes[c]}, nil
+		return v.axes[c], nil
 	}
 	if a, ok := v.props[prop]; ok {
 		return a, nil
 	}
+	all := v.axes[Props]
 	a := axis{codes: make([]uint16, v.rows)}
-	known, codeOf := make(map[string]uint16), make([]uint16, len(v.dicts[Props]))
-	for i, encoded := range v.dicts[Props] {
+	known, codeOf := make(map[string]uint16), make([]uint16, len(all.dict))
+	for i, encoded := range all.dict {
 		value := propValue(encoded, prop)
 		code, ok := known[value]
 		if !ok {
@@ -33,40 +34,63 @@ func (v *view) axis(c Column, prop string) (axis, error) {
 		}
 		codeOf[i] = code
 	}
-	for row, code := range v.codes[Props] {
-		a.codes[row] = codeOf[code]
+	for row := range a.codes {
+		a.codes[row] = codeOf[all.code(uint32(row))]
 	}
 	v.props[prop] = a
 	return a, nil
 }
 
-// narrow keeps the rows of a selection whose value passes.
-func (a axis) narrow(sel []uint32, passes func(value string) bool) []uint32 {
-	keep, kept := make([]bool, len(a.dict)), 0
+// narrow keeps the rows whose value of a column, which is loaded, passes.
+func (v *view) narrow(sel []uint32, c Column, passes func(value string) bool) []uint32 {
+	return v.narrowBy(sel, &v.axes[c], passes)
+}
+
+// narrowBy keeps the rows of a selection whose value passes.
+func (v *view) narrowBy(sel []uint32, a *axis, passes func(value string) bool) []uint32 {
+	keep, kept, last := make([]bool, max(len(a.dict), 1<<8)), 0, 0
 	for code, value := range a.dict {
 		if passes(value) {
 			keep[code] = true
-			kept++
+			kept, last = kept+1, code
 		}
 	}
-	switch kept {
-	case 0:
+	switch {
+	case kept == 0:
 		return nil
-	case len(keep):
+	case kept == len(a.dict):
 		return sel
+	case a.low != nil && kept == 1 && len(sel) == v.rows:
+		return v.rowsOf(a.low, byte(last))
 	}
-	narrowed := make([]uint32, 0, len(sel)*kept/len(keep)+16)
-	for _, row := range sel {
-		if keep[a.codes[row]] {
-			narrowed = append(narrowed, row)
+	narrowed := v.arena.room(len(sel))
+	if a.low != nil {
+		for _, row := range sel {
+			if keep[a.low[row]] {
+				narrowed = append(narrowed, row)
+			}
+		}
+	} else {
+		for _, row := range sel {
+			if keep[a.codes[row]] {
+				narrowed = append(narrowed, row)
+			}
 		}
 	}
-	return narrowed
+	return v.arena.keep(narrowed)
 }
 
-// narrow keeps the rows whose value of a column, which is loaded, passes.
-func (v *view) narrow(sel []uint32, c Column, passes func(value string) bool) []uint32 {
-	return axis{v.dicts[c], v.codes[c]}.narrow(sel, passes)
+// rowsOf selects the rows of one code.
+func (v *view) rowsOf(low []byte, code byte) []uint32 {
+	found := v.arena.room(len(low))
+	for at := 0; ; at++ {
+		next := bytes.IndexByte(low[at:], code)
+		if next < 0 {
+			return v.arena.keep(found)
+		}
+		at += next
+		found = append(found, uint32(at))
+	}
 }
 
 // rollup says which rows of a block are a job's before any filter: those of one column if the block is of a rollup.
@@ -94,7 +118,7 @@ func (v *view) choose(j *job) ([]uint32, error) {
 		if err := v.loadColumns(RollupOf); err != nil {
 			return nil, err
 		}
-		sel = v.narrow(sel, RollupOf, func(value string) bool { return value == of })
+		sel = v.rowsOfRollup(of)
 	}
 	for i, c := range j.plan.conditions {
 		key := prefix + j.plan.texts[i]
@@ -113,6 +137,18 @@ func (v *view) choose(j *job) ([]uint32, error) {
 	return sel, nil
 }
 
+// rowsOfRollup selects the rows of a rollup that are sums by one column. Rows are sorted by what they are sums by.
+func (v *view) rowsOfRollup(of string) []uint32 {
+	a := &v.axes[RollupOf]
+	code, ok := slices.BinarySearch(a.dict, of)
+	if !ok {
+		return nil
+	}
+	from := sort.Search(v.rows, func(row int) bool { return int(a.code(uint32(row))) >= code })
+	to := sort.Search(v.rows, func(row int) bool { return int(a.code(uint32(row))) > code })
+	return v.ids[from:to]
+}
+
 // keep keeps the rows that pass a condition, which is asked of the columns that stand for its own.
 func (v *view) keep(sel []uint32, c *condition, standIn func(Column) Column) ([]uint32, error) {
 	if c.of == nil {
@@ -120,7 +156,7 @@ func (v *view) keep(sel []uint32, c *condition, standIn func(Column) Column) ([]
 		if err != nil {
 			return nil, err
 		}
-		return a.narrow(sel, c.passes), nil
+		return v.narrowBy(sel, &a, c.passes), nil
 	}
 	var found []uint32
 	for _, inner := range c.of {
@@ -134,8 +170,8 @@ func (v *view) keep(sel []uint32, c *condition, standIn func(Column) Column) ([]
 		case !c.any:
 			sel = kept
 		default: // what has passed needs not pass again
-			found = union(found, kept)
-			sel = without(sel, kept)
+			found = v.union(found, kept)
+			sel = v.without(sel, kept)
 		}
 	}
 	if c.any {
@@ -145,14 +181,14 @@ func (v *view) keep(sel []uint32, c *condition, standIn func(Column) Column) ([]
 }
 
 // union merges two selections that have no row in common.
-func union(a, b []uint32) []uint32 {
+func (v *view) union(a, b []uint32) []uint32 {
 	if len(a) == 0 {
 		return b
 	}
 	if len(b) == 0 {
 		return a
 	}
-	all := make([]uint32, 0, len(a)+len(b))
+	all := v.arena.room(len(a) + len(b))
 	for len(a) > 0 && len(b) > 0 {
 		if a[0] < b[0] {
 			all, a = append(all, a[0]), a[1:]
@@ -160,15 +196,15 @@ func union(a, b []uint32) []uint32 {
 			all, b = append(all, b[0]), b[1:]
 		}
 	}
-	return append(append(all, a...), b...)
+	return v.arena.keep(append(append(all, a...), b...))
 }
 
 // without returns the rows of a selection that are not among some of it.
-func without(sel, some []uint32) []uint32 {
+func (v *view) without(sel, some []uint32) []uint32 {
 	if len(some) == 0 {
 		return sel
 	}
-	rest := make([]uint32, 0, len(sel)-len(some))
+	rest := v.arena.room(len(sel) - len(some))
 	for _, row := range sel {
 		if len(some) > 0 && some[0] == row {
 			some = some[1:]
@@ -176,5 +212,5 @@ func without(sel, some []uint32) []uint32 {
 			rest = append(rest, row)
 		}
 	}
-	return rest
+	return v.arena.keep(rest)
 }

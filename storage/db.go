@@ -74,6 +74,7 @@ type DB struct {
 	queue     queue
 	merges    merges
 	sites     atomic.Pointer[siteIndex]
+	views     sync.Pool // *view: memory of queries
 
 	maxGroups int64 // of one query; the constant but in tests
 
@@ -132,6 +133,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.queue.wake = make(chan struct{}, 1)
+	db.views.New = func() any { return new(view) }
 	db.maxGroups = maxGroups
 	if err := db.load(); err != nil {
 		c.close()

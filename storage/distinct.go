@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -15,8 +16,14 @@ import (
 
 // groupDay is what a group knows of the day that is being read.
 type groupDay struct {
-	entries [2]int64            // visitors, visits
-	singles map[uint32][2]int64 // by the number of a member
+	entries [2]int64 // visitors, visits
+	singles []single
+}
+
+// single is what one member, or a part of its rows, has: visitors, visits.
+type single struct {
+	number uint32
+	sums   [2]int64
 }
 
 // member is one "it" of a set.
@@ -42,27 +49,37 @@ func (n numbers) of(m member) uint32 {
 
 func (g *group) today(j *job, touched map[*group]*job) *groupDay {
 	if g.day == nil {
-		g.day = &groupDay{singles: make(map[uint32][2]int64)}
+		g.day = &groupDay{}
 		touched[g] = j
 	}
 	return g.day
 }
 
-func (d *groupDay) single(j *job, number uint32, visitors, visits int64) {
-	s, ok := d.singles[number]
-	if !ok {
-		j.hold(1)
+// add notes what a block has of a member. Blocks are sorted by members, so that most come in the order of their numbers.
+func (d *groupDay) add(j *job, number uint32, visitors, visits int64) {
+	if last := len(d.singles) - 1; last >= 0 && d.singles[last].number == number {
+		d.singles[last].sums[0] += visitors
+		d.singles[last].sums[1] += visits
+		return
 	}
-	s[0] += visitors
-	s[1] += visits
-	d.singles[number] = s
+	j.hold(1)
+	d.singles = append(d.singles, single{number, [2]int64{visitors, visits}})
 }
 
 // settle adds the day's lower bounds.
 func (g *group) settle(j *job) {
-	low := g.day.entries
-	for _, s := range g.day.singles {
-		low[0], low[1] = max(low[0], s[0]), max(low[1], s[1])
+	low, all := g.day.entries, g.day.singles
+	if byNumber := func(a, b single) int { return cmp.Compare(a.number, b.number) }; !slices.IsSortedFunc(all, byNumber) {
+		slices.SortFunc(all, byNumber)
+	}
+	for len(all) > 0 {
+		sums, same := all[0].sums, 1
+		for ; same < len(all) && all[same].number == all[0].number; same++ {
+			sums[0] += all[same].sums[0]
+			sums[1] += all[same].sums[1]
+		}
+		low[0], low[1] = max(low[0], sums[0]), max(low[1], sums[1])
+		all = all[same:]
 	}
 	g.low[0] += low[0]
 	g.low[1] += low[1]
@@ -73,8 +90,9 @@ func (g *group) settle(j *job) {
 // chosen are the rows that pass the filters of a job, and what of them jobs with the same filters share.
 type chosen struct {
 	views, customs, hosts []uint32 // by kind
-	compared              bool     // the next two are known
-	first, outside        []uint32 // see comers
+	compared              bool     // the next ones are known
+	coming                []uint32 // of views: those that are the first of it in a visit, a day or an hour
+	first, outside        []uint32 // of these: see comers
 }
 
 // chosenHits parts the selection of a job by kind.
@@ -199,7 +217,7 @@ func (v *view) addMembers(j *job, gs groups, sel []uint32, m members, touched ma
 		if !visitsKnown {
 			visits = 0
 		}
-		d.single(j, v.numbers.of(one), visitors, visits)
+		d.add(j, v.numbers.of(one), visitors, visits)
 	})
 	return nil
 }
@@ -215,21 +233,18 @@ func (v *view) eachSlot(j *job, gs groups, axes []axis, fv, fs field, touched ma
 
 // addPages adds firsts of a set of pages.
 func (v *view) addPages(j *job, gs groups, rows chosen, visitors Measure, touched map[*group]*job) error {
-	sel := rows.views
-	if len(sel) == 0 {
+	if len(rows.views) == 0 {
 		return nil
 	}
 	axes, err := v.groupAxes(j, Path)
 	if err != nil {
 		return err
 	}
-	if err := v.loadMeasures(visitors, HitVisits); err != nil {
-		return err
-	}
-	first, outside, err := v.comers(j, rows)
+	rows, err = v.comers(j, rows)
 	if err != nil {
 		return err
 	}
+	sel, first, outside := rows.coming, rows.first, rows.outside
 	v.slot(sel, axes)
 	byHour := j.q.Interval == ByHour
 	// The other fields are not in use here: they hold the sums of entries and of members.
@@ -254,7 +269,7 @@ func (v *view) addPages(j *job, gs groups, rows chosen, visitors Measure, touche
 		if byHour {
 			visits = 0 // may have been on another page of the set in the hour before
 		}
-		d.single(j, v.pathNumber(v.keys[slot][path]), visitors, visits)
+		d.add(j, v.pathNumber(v.keys[slot][path]), visitors, visits)
 	})
 	return nil
 }
@@ -262,34 +277,39 @@ func (v *view) addPages(j *job, gs groups, rows chosen, visitors Measure, touche
 // pathNumber returns the number of a path by its code.
 func (v *view) pathNumber(code uint16) uint32 {
 	if len(v.paths) == 0 {
-		v.paths = slices.Grow(v.paths, len(v.dicts[Path]))[:len(v.dicts[Path])]
+		v.paths = slices.Grow(v.paths, len(v.axes[Path].dict))[:len(v.axes[Path].dict)]
 		clear(v.paths)
 	}
 	if v.paths[code] == 0 {
-		v.paths[code] = v.numbers.of(member{unitPath, [2]string{v.dicts[Path][code]}})
+		v.paths[code] = v.numbers.of(member{unitPath, [2]string{v.axes[Path].dict[code]}})
 	}
 	return v.paths[code]
 }
 
-// comers selects the rows of first page views, and those that come into the set of pages from outside: the first ones too,
-// and those whose previous and whose entry page are not in the set. What the set is may depend on the row: a page is in it if
-// the row would pass the filters with that page in place of its own. Conditions that do not ask for the page are known to hold.
-func (v *view) comers(j *job, rows chosen) (first, outside []uint32, err error) {
+// comers selects the rows that say that this is the first of it; of these the rows of first page views, and those that come
+// into the set of pages from outside: the first ones too, and those whose previous and whose entry page are not in the
+// set. What the set is may depend on the row: a page is in it if the row would pass the filters with that page in place of
+// its own. Conditions that do not ask for the page are known to hold.
+func (v *view) comers(j *job, rows chosen) (chosen, error) {
 	if rows.compared {
-		return rows.first, rows.outside, nil
+		return rows, nil
 	}
-	sel := rows.views
+	if err := v.loadMeasures(HitVisits, HitVisitors, HourVisitors); err != nil {
+		return rows, err
+	}
 	if err := v.loadColumns(Previous, Entry); err != nil {
-		return nil, nil, err
+		return rows, err
 	}
-	first = v.narrow(sel, Previous, func(previous string) bool { return previous == "" })
-	rest := without(sel, first)
+	rows.coming = v.anyOf(rows.views, HitVisits, HitVisitors, HourVisitors)
+	rows.first = v.narrow(rows.coming, Previous, func(previous string) bool { return previous == "" })
+	rest := v.without(rows.coming, rows.first)
 	for _, standIn := range []Column{Previous, Entry} {
 		inSet := v.narrow(rest, standIn, func(path string) bool { return path != "" })
 		for _, c := range j.plan.conditions {
 			if !c.uses(Path) || len(inSet) == 0 {
 				continue
 			}
+			var err error
 			inSet, err = v.keep(inSet, c, func(c Column) Column {
 				if c == Path {
 					return standIn
@@ -297,12 +317,26 @@ func (v *view) comers(j *job, rows chosen) (first, outside []uint32, err error) 
 				return c
 			})
 			if err != nil {
-				return nil, nil, err
+				return rows, err
 			}
 		}
-		rest = without(rest, inSet)
+		rest = v.without(rest, inSet)
 	}
-	rows.compared, rows.first, rows.outside = true, first, union(first, rest)
+	rows.compared, rows.outside = true, v.union(rows.first, rest)
 	v.hits[j.filters(v)] = rows
-	return rows.first, rows.outside, nil
+	return rows, nil
+}
+
+// anyOf keeps the rows of which a measure is not zero.
+func (v *view) anyOf(sel []uint32, measures ...Measure) []uint32 {
+	found := v.arena.room(len(sel))
+	for _, row := range sel {
+		for _, m := range measures {
+			if v.amounts[m].at(row) != 0 {
+				found = append(found, row)
+				break
+			}
+		}
+	}
+	return v.arena.keep(found)
 }

@@ -158,8 +158,8 @@ func (r *run) wrap(err error) error {
 }
 
 // raw returns the decompressed bytes of a column (or measure, counted from measureColumn) of block n.
-// They are valid until the next call.
-func (r *run) raw(n int, column uint8) ([]byte, error) {
+// They are in the memory of buf, or of the run.
+func (r *run) raw(n int, column uint8, buf *[]byte) ([]byte, error) {
 	if r.head.whole && r.parts == nil {
 		joined, err := r.chunk(0, wholeColumn, nil)
 		if err != nil {
@@ -175,9 +175,11 @@ func (r *run) raw(n int, column uint8) ([]byte, error) {
 		}
 		return r.parts[slices.Index(r.s.columns, Column(column))], nil
 	}
-	var err error
-	r.buf, err = r.chunk(n, column, r.buf[:0])
-	return r.buf, err
+	raw, err := r.chunk(n, column, (*buf)[:0])
+	if err == nil {
+		*buf = raw
+	}
+	return raw, err
 }
 
 // chunk appends the decompressed bytes of a chunk to dst.
@@ -203,7 +205,7 @@ func (r *run) loadColumn(n int, b *block, c Column) error {
 			return err
 		}
 	}
-	raw, err := r.raw(n, uint8(c))
+	raw, err := r.raw(n, uint8(c), &r.buf)
 	if err == nil {
 		b.dicts[c], b.codes[c], err = decodeColumn(raw, b.rows, b.codes[c], b.baseOf(r.s, c))
 	}
@@ -218,7 +220,7 @@ func (r *run) loadMeasure(n int, b *block, m Measure) error {
 	if b.summed[m] {
 		return nil
 	}
-	raw, err := r.raw(n, measureColumn+uint8(m))
+	raw, err := r.raw(n, measureColumn+uint8(m), &r.buf)
 	if err == nil {
 		b.sums[m], err = decodeSums(raw, b.rows, b.sums[m])
 	}

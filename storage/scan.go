@@ -147,6 +147,10 @@ func (sc *scan) table(t Table) error {
 	}
 	all.Wait()
 	for _, w := range workers {
+		w.view.forget()
+		sc.db.views.Put(w.view)
+	}
+	for _, w := range workers {
 		if w.err != nil {
 			return w.err
 		}
@@ -232,16 +236,15 @@ type worker struct {
 	groups []groups   // by job
 	failed []*notKept // by job: why it has no answer
 	block  block
-	view   view
+	view   *view
 	err    error
 }
 
 func newWorker(sc *scan, t Table, jobs []*job) *worker {
-	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]*notKept, len(jobs))}
+	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]*notKept, len(jobs)), view: sc.db.views.Get().(*view)}
 	for i := range w.groups {
 		w.groups[i] = make(groups)
 	}
-	w.view.block = &w.block
 	return w
 }
 
@@ -338,11 +341,10 @@ func (w *worker) run(from source, touched map[*group]*job) error {
 		}
 		return w.failed[i] != nil // the rest of its rows are of no use
 	})
-	for n, rows := range r.head.blockRows {
+	for n := range r.head.blockRows {
 		if len(jobs) == 0 {
 			break
 		}
-		w.block.reset(rows)
 		w.view.reset(r, n)
 		for _, i := range jobs {
 			if err := w.sc.ctx.Err(); err != nil {

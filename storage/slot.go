@@ -36,15 +36,50 @@ func (v *view) slotDense(sel []uint32, axes []axis, combinations int) {
 	for i := range dense {
 		dense[i] = noSlot
 	}
+	v.combine(sel, axes)
+	slots := v.slots
 	for _, row := range sel {
-		at := 0
-		for i := range axes {
-			at = at*len(axes[i].dict) + int(axes[i].codes[row])
-		}
+		at := slots[row]
 		if dense[at] == noSlot {
 			dense[at] = v.newSlot(row, axes)
 		}
-		v.slots[row] = dense[at]
+		slots[row] = dense[at]
+	}
+}
+
+// combine writes the number of each row's combination of codes to slots.
+func (v *view) combine(sel []uint32, axes []axis) {
+	slots := v.slots
+	for i := range axes {
+		a := &axes[i]
+		n := uint32(len(a.dict))
+		switch {
+		case a.low != nil && i == 0:
+			for _, row := range sel {
+				slots[row] = uint32(a.low[row])
+			}
+		case a.low != nil:
+			for _, row := range sel {
+				slots[row] = slots[row]*n + uint32(a.low[row])
+			}
+		case a.codes != nil && i == 0:
+			for _, row := range sel {
+				slots[row] = uint32(a.codes[row])
+			}
+		case a.codes != nil:
+			for _, row := range sel {
+				slots[row] = slots[row]*n + uint32(a.codes[row])
+			}
+		case i == 0:
+			for _, row := range sel {
+				slots[row] = 0
+			}
+		}
+	}
+	if len(axes) == 0 {
+		for _, row := range sel {
+			slots[row] = 0
+		}
 	}
 }
 
@@ -66,7 +101,7 @@ func (v *view) slotSparse(sel []uint32, axes []axis) {
 
 func keyOf(row uint32, axes []axis) (key slotKey) {
 	for i := range axes {
-		key[i] = axes[i].codes[row]
+		key[i] = axes[i].code(row)
 	}
 	return key
 }
@@ -78,18 +113,42 @@ func (v *view) newSlot(row uint32, axes []axis) uint32 {
 
 // sum adds a measure of the selected rows to a field of their groups.
 func (v *view) sum(f field, m Measure, sel []uint32) {
-	dst, src, slots := v.sums[f], v.block.sums[m], v.slots
+	dst, slots, from := v.sums[f], v.slots, &v.amounts[m]
 	if len(dst) == 1 {
-		var total int64
-		for _, row := range sel {
-			total += src[row]
-		}
-		dst[0] += total
+		dst[0] += from.total(sel)
 		return
 	}
-	for _, row := range sel {
-		dst[slots[row]] += src[row]
+	switch {
+	case from.low != nil:
+		for _, row := range sel {
+			dst[slots[row]] += int64(int8(from.low[row]))
+		}
+	case from.wide != nil:
+		for _, row := range sel {
+			dst[slots[row]] += from.wide[row]
+		}
+	case from.same != 0:
+		for _, row := range sel {
+			dst[slots[row]] += from.same
+		}
 	}
+}
+
+// total is the sum of the selected rows.
+func (m *amounts) total(sel []uint32) (total int64) {
+	switch {
+	case m.low != nil:
+		for _, row := range sel {
+			total += int64(int8(m.low[row]))
+		}
+	case m.wide != nil:
+		for _, row := range sel {
+			total += m.wide[row]
+		}
+	default:
+		total = m.same * int64(len(sel))
+	}
+	return total
 }
 
 // groupColumns are the columns whose combinations are the groups of a job: those that it groups by, and the hour.
@@ -122,7 +181,7 @@ func (v *view) groupAxes(j *job, more ...Column) ([]axis, error) {
 		return nil, err
 	}
 	for _, c := range more {
-		axes = append(axes, axis{v.dicts[c], v.codes[c]})
+		axes = append(axes, v.axes[c])
 	}
 	return axes, nil
 }

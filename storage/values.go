@@ -61,7 +61,7 @@ func (r *run) eachValue(cols []Column, each func(c Column, value string) bool) (
 
 // dictionary reads the dictionary of a column of block n, without its codes.
 func (r *run) dictionary(n int, c Column) ([]string, error) {
-	raw, err := r.raw(n, uint8(c))
+	raw, err := r.raw(n, uint8(c), &r.buf)
 	if err != nil {
 		return nil, err
 	}

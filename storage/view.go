@@ -11,10 +11,12 @@ const (
 // view is one block as the jobs of a scan look at it. What they share, columns and selections of rows, is made once.
 // Work goes column by column: a selection lists rows, slots give each row its group, and a sum is one loop.
 type view struct {
-	*block
-	run *run
-	n   int      // number of the block in the run
-	ids []uint32 // 0, 1, 2, ...
+	shelf
+	run   *run
+	n     int      // number of the block in the run
+	rows  int      // of the block
+	ids   []uint32 // 0, 1, 2, ...
+	arena arena    // of selections
 	// selected are the rows that pass the filters of a job, by their text.
 	selected map[string][]uint32
 	props    map[string]axis   // values of properties, by key
@@ -34,7 +36,9 @@ type view struct {
 type slotKey [maxGroupBy + 3]uint16
 
 func (v *view) reset(r *run, n int) {
-	v.run, v.n = r, n
+	v.run, v.n, v.rows = r, n, r.head.blockRows[n]
+	v.shelf.reset()
+	v.arena.reset()
 	if v.selected == nil {
 		v.selected, v.props, v.hits = make(map[string][]uint32), make(map[string]axis), make(map[string]chosen)
 	}
@@ -47,12 +51,22 @@ func (v *view) reset(r *run, n int) {
 	}
 }
 
+// forget drops what would keep a transaction or the texts of a store alive.
+func (v *view) forget() {
+	v.run, v.numbers = nil, nil
+	v.shelf.reset()
+	clear(v.selected)
+	clear(v.props)
+	clear(v.hits)
+	clear(v.sparse)
+}
+
 // all selects every row.
 func (v *view) all() []uint32 { return v.ids[:v.rows] }
 
 func (v *view) loadColumns(cols ...Column) error {
 	for _, c := range cols {
-		if err := v.run.loadColumn(v.n, v.block, c); err != nil {
+		if err := v.shelf.load(v.run, v.n, c); err != nil {
 			return err
 		}
 	}
@@ -61,7 +75,7 @@ func (v *view) loadColumns(cols ...Column) error {
 
 func (v *view) loadMeasures(measures ...Measure) error {
 	for _, m := range measures {
-		if err := v.run.loadMeasure(v.n, v.block, m); err != nil {
+		if err := v.shelf.measure(v.run, v.n, m); err != nil {
 			return err
 		}
 	}
