@@ -33,8 +33,9 @@ func badgerOptions(dir string, o Options) badger.Options {
 		// There is one writer for rows, and structural changes hold a lock: no conflicts to look for.
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
-		// Without this a flipped bit in a table is a wrong number; a block is verified once, when it is read from disk.
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		// Without this a flipped bit in a table is a wrong number. All blocks are verified once by preflight, which reads
+		// them past the memory maps; Badger would do it through them, and keep every page in this process.
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithSyncWrites(o.Sync).
 		WithLogger(badgerLog{o.Logger})
 	return withEncryption(b, o.EncryptionKey)

@@ -3,7 +3,6 @@ package storage
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -115,11 +114,9 @@ func sortDict(dict []string, codes []uint16) {
 	}
 }
 
-// errCorrupt is wrapped by every error that means damaged data.
-var errCorrupt = errors.New("data is damaged")
-
+// corruptf makes an error that means damaged data.
 func corruptf(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{errCorrupt}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
 }
 
 // base is what the codes of a column may refer to: another column of the block. nil: nothing.

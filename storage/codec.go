@@ -151,7 +151,7 @@ func (c *codec) unpack(src, dst []byte) ([]byte, error) {
 		}
 		before := len(dst)
 		if dst, err = c.unpackPiece(dst, coding, rest[:stored], int(size)); err != nil {
-			return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		if len(dst) != before+int(size) {
 			return nil, corruptf("piece of %d bytes, want %d", len(dst)-before, size)

@@ -71,7 +71,7 @@ func TestDamagedPieces(t *testing.T) {
 		"no zstd":               {pieceZstd, 5, 1, 0},
 		"two bytes for same":    {pieceSame, 5, 2, 'a', 'b'},
 	} {
-		if got, err := c.unpack(src, nil); !errors.Is(err, errCorrupt) {
+		if got, err := c.unpack(src, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}

@@ -52,6 +52,8 @@ var (
 	ErrLocked = errors.New("store is in use by another process")
 	// ErrVersion says that the store was written by a newer version of Dachs, or is none of its stores.
 	ErrVersion = errors.New("store has a format that this version cannot read")
+	// ErrDamaged says that a file of the store, or what it holds, is not what was written.
+	ErrDamaged = errors.New("data is damaged")
 	// ErrNotFound says that a site, token or login does not exist.
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a site exists already.
@@ -100,7 +102,8 @@ type DB struct {
 }
 
 // Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
-// Errors wrap ErrLocked, ErrVersion, ErrRestoring, ErrKeyMissing, ErrKeyWrong or ErrNotEncrypted where they fit, and name a remedy.
+// Errors wrap ErrLocked, ErrVersion, ErrDamaged, ErrRestoring, ErrKeyMissing, ErrKeyWrong or ErrNotEncrypted where they fit,
+// and name a remedy. After an error nothing on disk has changed.
 func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -117,10 +120,18 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := checkKey(filepath.Join(dir, badgerDir), o.EncryptionKey); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	b, err := badger.Open(badgerOptions(filepath.Join(dir, badgerDir), o))
+	opts := badgerOptions(filepath.Join(dir, badgerDir), o)
+	err := preflight(dir, opts, o.Logger)
+	var b *badger.DB
+	if err == nil {
+		b, err = badger.Open(opts)
+	}
 	if err != nil {
-		if isLocked(err) {
+		if errors.Is(err, ErrLocked) || isLocked(err) {
 			return nil, fmt.Errorf("open store %s: %w: stop it first, or choose another directory", dir, ErrLocked)
+		}
+		if errors.Is(err, ErrDamaged) {
+			return nil, fmt.Errorf("open store: %w", err)
 		}
 		return nil, fmt.Errorf("open store %s: %w: if a file is damaged, restore a copy, or choose another directory", dir, err)
 	}
@@ -221,7 +232,11 @@ func (db *DB) Close() error {
 	defer db.life.Unlock()
 	db.closed = true
 	db.reading.Wait()
-	err := db.badger.Close()
+	var err error
+	if db.dirty.Load() {
+		err = db.mark()
+	}
+	err = errors.Join(err, db.badger.Close())
 	db.codec.close()
 	if err != nil {
 		return fmt.Errorf("close store: %w", err)
@@ -242,7 +257,7 @@ func (db *DB) syncLoop() {
 		if !db.dirty.Swap(false) {
 			continue
 		}
-		if err := db.badger.Sync(); err != nil {
+		if err := db.mark(); err != nil {
 			db.dirty.Store(true)
 			db.log.Error("cannot sync the store: a power cut may now lose more than a second of hits", "error", err)
 		}

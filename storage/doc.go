@@ -58,8 +58,13 @@
 // # Faults
 //
 // While too little space is free on the disk, nothing is written: Append fails with ErrUnavailable, and works again
-// once there is space. Blocks of Badger's tables are verified when they are read, so that damage is an error and not a
-// wrong number.
+// once there is space.
+//
+// Open reads all files before Badger does: every block of every table, all logs and the manifest. Badger would go on
+// without what it cannot read, and answer with a wrong number. So Open either finds everything that a commit brought to
+// the disk, or fails with ErrDamaged, names the file and the remedy, and has changed nothing. A commit that the end of
+// the process cut short is dropped, as nobody was told that it is stored. Reading takes about as long as it takes to
+// copy the files to memory.
 //
 // # Durability
 //

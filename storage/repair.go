@@ -1,0 +1,128 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/y"
+	"google.golang.org/protobuf/proto"
+)
+
+// salvageLog writes a log anew with every commit that is complete, also behind damaged places.
+func (in *inspection) salvageLog(k *keeper, name string) error {
+	l, err := in.readLog(name)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(in.dir, name)
+	if err := k.keep(path); err != nil {
+		return err
+	}
+	out := &logFile{data: slices.Clone(l.data[:logHeaderLen]), key: l.key}
+	for at := logHeaderLen; at >= 0; {
+		t, end, ok := l.next(at)
+		if ok {
+			if err := out.copy(l, t); err != nil {
+				return err
+			}
+			at = end
+			continue
+		}
+		// The rest of a commit whose beginning is damaged: its entries are valid, and it is not complete.
+		at = l.resume(max(end, at+1))
+	}
+	if len(out.data) == logHeaderLen {
+		return os.Remove(path)
+	}
+	return replaceFile(path, out.data)
+}
+
+// copy appends a commit of another log.
+func (l *logFile) copy(from *logFile, t logTxn) error {
+	for _, e := range t.entries {
+		key, value, err := from.open(e)
+		if err != nil {
+			return err
+		}
+		start := len(l.data)
+		l.data = append(l.data, from.data[e.start:e.start+e.head]...)
+		l.data = append(append(l.data, key...), value...)
+		if l.key != nil { // where an entry lies is part of how it is encrypted
+			text, err := y.XORBlockAllocate(l.data[start+e.head:], l.key, l.vector(start))
+			if err != nil {
+				return err
+			}
+			copy(l.data[start+e.head:], text)
+		}
+		l.data = binary.BigEndian.AppendUint32(l.data, crc32.Checksum(l.data[start:], castagnoli))
+	}
+	return nil
+}
+
+// remakeManifest lists all tables that can be read. Those of an unknown level are put where the newest ones go: versions
+// of a key decide there, not the order of tables. Tables that cannot be read are moved away.
+func (in *inspection) remakeManifest(k *keeper) error {
+	path := filepath.Join(in.dir, badger.ManifestFilename)
+	if _, err := os.Stat(path); err == nil {
+		if err := k.keep(path); err != nil {
+			return err
+		}
+	}
+	there := make(map[uint64]string)
+	entries, err := os.ReadDir(in.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if id, ok := fileNumber(e.Name()); ok && filepath.Ext(e.Name()) == tableExt {
+			there[id] = e.Name()
+		}
+	}
+	set := &pb.ManifestChangeSet{}
+	for _, id := range slices.Sorted(maps.Keys(there)) {
+		old, known := in.manifest[id]
+		key, err := in.tableKey(id)
+		if err == nil {
+			var t *tableFile
+			if t, err = in.openTable(there[id], key); err == nil {
+				err = t.f.Close()
+			}
+		}
+		if err != nil {
+			if err := in.removing(filepath.Join(in.dir, there[id]))(k); err != nil {
+				return err
+			}
+			continue
+		}
+		if !known && !in.missing && !in.isNeeded(id) && len(in.manifest) > 0 {
+			continue // the rest of a compaction: Badger deletes it
+		}
+		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(old.Level),
+			KeyId: old.KeyID, EncryptionAlgo: pb.EncryptionAlgo_aes, Compression: uint32(old.Compression)})
+	}
+	return in.writeManifest(path, set)
+}
+
+// isNeeded reports whether a table that the manifest does not name holds what no other does.
+func (in *inspection) isNeeded(id uint64) bool {
+	return slices.ContainsFunc(in.orphans, func(o tableLook) bool { return o.id == id && o.needed })
+}
+
+func (in *inspection) writeManifest(path string, set *pb.ManifestChangeSet) error {
+	text, err := proto.Marshal(set)
+	if err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	out := append([]byte(manifestMagic), 0, 0, 0, manifestVersion)
+	binary.BigEndian.PutUint16(out[4:], in.opts.ExternalMagicVersion)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(text)))
+	out = binary.BigEndian.AppendUint32(out, crc32.Checksum(text, castagnoli))
+	return replaceFile(path, append(out, text...))
+}
