@@ -11,6 +11,7 @@ import (
 // keeper puts a copy of what a repair changes beside the store.
 type keeper struct {
 	dir  string // made when the first file comes; empty if nothing is to be kept
+	used bool
 	kept map[string]bool
 }
 
@@ -27,7 +28,28 @@ func (k *keeper) keep(path string) error {
 	if err := copyFile(filepath.Join(k.dir, filepath.Base(path)), path); err != nil {
 		return fmt.Errorf("keep a copy of %s: %w", path, err)
 	}
-	k.kept[path] = true
+	k.kept[path], k.used = true, true
+	return nil
+}
+
+// keepKey adds a key and its value to a text file, a line each, in hexadecimal.
+func (k *keeper) keepKey(key, value []byte) error {
+	if k.dir == "" {
+		return nil
+	}
+	err := os.MkdirAll(k.dir, 0o700)
+	if err != nil {
+		return fmt.Errorf("keep a copy of a key: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(k.dir, "keys"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep a copy of a key: %w", err)
+	}
+	_, err = fmt.Fprintf(f, "%x %x\n", key, value)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keep a copy of a key: %w", err)
+	}
+	k.used = true
 	return nil
 }
 

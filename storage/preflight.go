@@ -54,6 +54,7 @@ type inspection struct {
 	version  uint64                          // of the newest commit that tables and logs hold
 	missing  bool                            // the manifest names tables that are not there
 	orphans  []tableLook                     // sound tables that the manifest does not name: Badger deletes them
+	files    int                             // looked at
 	bytes    int64                           // looked at
 	buf      []byte                          // for logs
 
@@ -82,6 +83,11 @@ func preflight(dir string, opts badger.Options, log *slog.Logger) error {
 	if len(in.found) > 0 {
 		return in.found[0].err()
 	}
+	return in.dropEmpty()
+}
+
+// dropEmpty removes the files without a byte, once it is sure that nothing is missing.
+func (in *inspection) dropEmpty() error {
 	for _, name := range in.empty {
 		if err := os.Remove(name); err != nil {
 			return fmt.Errorf("remove empty file: %w", err)
@@ -101,6 +107,7 @@ func inspect(dir string, opts badger.Options, log *slog.Logger) (*inspection, er
 	for _, e := range entries {
 		ext := filepath.Ext(e.Name())
 		names[ext] = append(names[ext], e.Name())
+		in.files++
 	}
 	for _, step := range []func(map[string][]string) error{in.registry, in.changes, in.tables, in.logs, in.valueLogs} {
 		if err := step(names); errors.Is(err, fs.ErrPermission) {

@@ -25,6 +25,7 @@ func (in *inspection) salvageLog(k *keeper, name string) error {
 	if err := k.keep(path); err != nil {
 		return err
 	}
+	in.guessKey(l)
 	out := &logFile{data: slices.Clone(l.data[:logHeaderLen]), key: l.key}
 	for at := logHeaderLen; at >= 0; {
 		t, end, ok := l.next(at)
@@ -42,6 +43,21 @@ func (in *inspection) salvageLog(k *keeper, name string) error {
 		return os.Remove(path)
 	}
 	return replaceFile(path, out.data)
+}
+
+// guessKey puts the number of the right key into a log's header: that with which its first commit can be read.
+func (in *inspection) guessKey(l *logFile) {
+	if in.knowsKey(l.data) {
+		return
+	}
+	ids := append(slices.Sorted(maps.Keys(in.keys)), 0) // 0 for none
+	for _, id := range ids {
+		l.key = in.keys[id]
+		binary.BigEndian.PutUint64(l.data, id)
+		if _, _, ok := l.next(logHeaderLen); ok {
+			return
+		}
+	}
 }
 
 // copy appends a commit of another log.
