@@ -213,6 +213,10 @@ func (c *check) rest(ctx context.Context) error {
 			} else if site := binary.BigEndian.Uint32(key[1:]); c.sites[site].ID == 0 && !c.removed[site] {
 				c.unknown(key)
 			}
+		case prefixFiller:
+			if len(key) > 1 {
+				c.unknown(key)
+			}
 		default:
 			c.unknown(key)
 		}

@@ -52,42 +52,25 @@ func (c *check) deleting(key []byte) func() error {
 	}
 }
 
-// dropRun repairs by deleting a run, and its rollup if it is a run that has one: header first, so that it is gone even if
-// the rest is interrupted.
+// dropRun repairs by deleting a run: header first, so that it is gone even if the rest is interrupted. Its rollup stays, as
+// it does when details have reached their age; if it is damaged too, that is found next.
 func (c *check) dropRun(ref runRef) func() error {
-	refs := []runRef{ref}
-	if ref.table == ref.table.base() && ref.level == closedLevel {
-		refs = append(refs, ref.rollup())
-	}
 	return func() error {
-		for _, ref := range refs {
-			if err := errors.Join(c.keep(ref.headerKey()), c.keep(ref.runKey(prefixChunk))); err != nil {
-				return err
-			}
+		if err := errors.Join(c.keep(ref.headerKey()), c.keep(ref.runKey(prefixChunk))); err != nil {
+			return err
 		}
-		err := c.db.update(func(txn *badger.Txn) error {
-			for _, ref := range refs {
-				if err := errors.Join(txn.Delete(ref.headerKey()), txn.Set(ref.runKey(prefixGarbage), nil)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		for _, ref := range refs {
-			if err == nil {
-				err = c.db.dropChunks(ref)
-			}
+		if err := c.db.dropHeaders([]runRef{ref}); err != nil {
+			return err
 		}
-		return err
+		return c.db.dropChunks(ref)
 	}
 }
 
-// remakeRollup repairs a rollup by adding up its run again. What a run without hours cannot tell, the hourly sums, is
-// taken from the old rollup if that can be read.
+// remakeRollup repairs a rollup by adding up its run again. The totals of the hours of a coarse run are taken from the old
+// rollup if that can be read.
 func (c *check) remakeRollup(ref runRef) func() error {
 	return func() error {
 		var re *recount
-		var had map[rolledKey][maxMeasures]int64
 		err := c.db.view(func(txn *badger.Txn) error {
 			c.txn = txn
 			defer func() { c.txn = nil }()
@@ -95,39 +78,20 @@ func (c *check) remakeRollup(ref runRef) func() error {
 			if err != nil {
 				return err
 			}
-			if _, re, err = c.readRun(item, true); err != nil {
-				return err
+			if _, re, err = c.readRun(item, true); err == nil && ref.level == coarseLevel {
+				if re.takeHours(c.db.codec, txn, ref.rollup()) != nil {
+					re.hours = make(rolled) // damaged: nothing to take from it, and no half of it either
+				}
 			}
-			if item, err = txn.Get(ref.rollup().headerKey()); err == nil {
-				had, _ = c.rollupRows(item) // damaged: nothing to take from it
-			}
-			return nil
+			return err
 		})
 		if err != nil {
 			return err
-		}
-		if re.hourless && re.sums != nil {
-			re.keepHours(had)
 		}
 		if err := c.dropRun(ref.rollup())(); err != nil {
 			return err
 		}
 		return c.writeRollup(re, ref.rollup())
-	}
-}
-
-// keepHours takes the hourly sums of an old rollup instead of those without hours.
-func (re *recount) keepHours(had map[rolledKey][maxMeasures]int64) {
-	for key := range re.sums {
-		if key.of == rollupHour {
-			delete(re.sums, key)
-		}
-	}
-	for key, sums := range had {
-		if key.of == rollupHour {
-			re.sums[key] = new([maxMeasures]int64)
-			*re.sums[key] = sums
-		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -96,19 +97,19 @@ func (c *check) checkRun(ref runRef) error {
 	if c.garbage[ref.anyLevel()] {
 		c.add(c.deleting(ref.runKey(prefixGarbage)), "take the mark away", "%s: it counts, and is marked as garbage", c.named(ref))
 	}
-	rows, recount, err := c.readRun(item, !rollup && ref.level == closedLevel)
-	if err != nil {
-		if !rollup {
-			c.add(c.dropRun(ref), fmt.Sprintf("drop the run: its day loses %s", rowCount(rows)), "%s: %v", c.named(ref), err)
-			return nil
-		}
-		return nil // found again with the run that it belongs to
-	}
+	rows, recount, err := c.readRun(item, !rollup && ref.level >= closedLevel)
 	switch {
-	case rollup:
-		if _, err := c.txn.Get(ref.rolledRun().headerKey()); errors.Is(err, badger.ErrKeyNotFound) {
-			c.add(c.dropRun(ref), "drop it", "%s: it belongs to no run", c.named(ref))
+	case rollup && err != nil:
+		if _, missing := c.txn.Get(ref.rolledRun().headerKey()); missing != nil { // else it is found with its run
+			c.add(c.dropRun(ref), "drop it: its day loses all totals", "%s: %v", c.named(ref), err)
 		}
+	case rollup:
+	case err != nil:
+		would := "drop the run: its day loses " + rowCount(rows)
+		if ref.level >= closedLevel {
+			would += "; its totals by one dimension stay if they can be read"
+		}
+		c.add(c.dropRun(ref), would, "%s: %v", c.named(ref), err)
 	case recount != nil:
 		c.report.Rows += rows
 		if recount.negative > 0 {
@@ -130,15 +131,14 @@ func rowCount(n int64) string {
 
 // rolledRun is the run whose rollup this one is.
 func (r runRef) rolledRun() runRef {
-	r.table -= 2
+	r.table = r.table.base()
 	return r
 }
 
-// recount is what a rollup should hold.
+// recount is what the rollup of a run should hold.
 type recount struct {
 	*roller
-	negative int  // tuples with a sum below zero
-	hourless bool // rows have lost their hour: what was counted by hour cannot be told from them any more
+	negative int // tuples with a sum below zero
 }
 
 // readRun reads all of a run and checks its order. rows is what the header claims, also if there is an error.
@@ -178,8 +178,8 @@ func (c *check) readRun(item *badger.Item, closed bool) (rows int64, re *recount
 			if negative(r.ref.table, &sums) {
 				re.negative++
 			}
-			re.hourless = re.hourless || dims[Hour] == ""
 			re.add(&dims, &sums)
+			re.addHour(dims[Kind], dims[Hour], &sums)
 		}
 	}
 	return rows, re, nil
@@ -207,35 +207,40 @@ func negative(t Table, sums *[maxMeasures]int64) bool {
 	return false
 }
 
-// checkRollup compares a rollup with what its run adds up to. A run has none if it has too many values, or if it adds up
-// to nothing.
+// checkRollup compares a rollup with what its run adds up to. A run has none if it adds up to nothing. The totals of the
+// hours of a coarse run are nowhere else, and cannot be compared.
 func (c *check) checkRollup(ref runRef, re *recount) error {
 	item, err := c.txn.Get(ref.rollup().headerKey())
 	if errors.Is(err, badger.ErrKeyNotFound) {
+		if len(re.totals) > 0 {
+			c.add(c.remakeRollup(ref), "make it anew from its run", "%s: it is missing", c.named(ref.rollup()))
+		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	mend := c.remakeRollup(ref)
-	repair := "make it anew from its run"
-	if re.hourless {
-		repair += "; hours only as far as they can be read"
-	}
+	would := "make it anew from its run"
 	had, err := c.rollupRows(item)
-	switch {
-	case err != nil:
-		c.add(mend, repair, "%s: %v", c.named(ref.rollup()), err)
-	case re.sums != nil:
-		if text := re.differs(had); text != "" {
-			c.add(mend, repair, "%s: %s", c.named(ref.rollup()), text)
+	if err != nil {
+		if ref.level == coarseLevel {
+			would += "; the totals of its hours are lost"
 		}
+		c.add(c.remakeRollup(ref), would, "%s: %v", c.named(ref.rollup()), err)
+	} else if text := re.differs(ref, had); text != "" {
+		c.add(c.remakeRollup(ref), would, "%s: %s", c.named(ref.rollup()), text)
 	}
 	return nil
 }
 
+// rollupRow is a tuple of a rollup.
+type rollupRow struct {
+	of string
+	rolledKey
+}
+
 // rollupRows reads a rollup.
-func (c *check) rollupRows(item *badger.Item) (map[rolledKey][maxMeasures]int64, error) {
+func (c *check) rollupRows(item *badger.Item) (map[rollupRow][maxMeasures]int64, error) {
 	if _, _, err := c.readRun(item, false); err != nil {
 		return nil, err
 	}
@@ -243,7 +248,7 @@ func (c *check) rollupRows(item *badger.Item) (map[rolledKey][maxMeasures]int64,
 	if err != nil {
 		return nil, err
 	}
-	rows := make(map[rolledKey][maxMeasures]int64)
+	rows := make(map[rollupRow][maxMeasures]int64)
 	var b block
 	var dims [columns]string
 	for n := range r.head.blockRows {
@@ -257,34 +262,54 @@ func (c *check) rollupRows(item *badger.Item) (map[rolledKey][maxMeasures]int64,
 			for m := range r.s.measures {
 				sums[m] = b.sums[m][i]
 			}
-			rows[rolledKey{dims[RollupOf], dims[Kind], dims[RollupValue]}] = sums
+			rows[rollupRow{dims[RollupOf], rolledKey{dims[Kind], dims[RollupValue]}}] = sums
 		}
 	}
 	return rows, nil
 }
 
-// differs says in what a rollup is not what it should be.
-func (re *recount) differs(had map[rolledKey][maxMeasures]int64) string {
-	var wrong []rolledKey
-	for key, want := range re.sums {
-		if !(re.hourless && key.of == rollupHour) && had[key] != *want {
-			wrong = append(wrong, key)
+// parts are the sums of a roller by the name of their column, without those that it omits.
+func (re *recount) parts() map[string]rolled {
+	parts := map[string]rolled{rollupTotal: re.totals, rollupHour: re.hours}
+	for _, c := range re.columns {
+		if c.sums != nil {
+			parts[rollupName(c.column)] = c.sums
 		}
 	}
-	for key := range had {
-		if re.sums[key] == nil && !(re.hourless && key.of == rollupHour) {
-			wrong = append(wrong, key)
+	return parts
+}
+
+// differs says in what a rollup is not what it should be.
+func (re *recount) differs(ref runRef, had map[rollupRow][maxMeasures]int64) string {
+	parts := re.parts()
+	if ref.level == coarseLevel {
+		delete(parts, rollupHour)
+	}
+	for row := range had {
+		if row.of == rollupOmitted {
+			delete(parts, row.value)
+		}
+	}
+	wrong := make(map[string]int)
+	for of, sums := range parts {
+		for key, want := range sums {
+			if had[rollupRow{of, key}] != *want {
+				wrong[of]++
+			}
+		}
+	}
+	for row := range had {
+		if sums, ok := parts[row.of]; ok && sums[row.rolledKey] == nil {
+			wrong[row.of]++
 		}
 	}
 	if len(wrong) == 0 {
 		return ""
 	}
-	least := slices.MinFunc(wrong, func(a, b rolledKey) int {
-		return cmp.Or(cmp.Compare(a.of, b.of), cmp.Compare(a.kind, b.kind), cmp.Compare(a.value, b.value))
-	})
-	of := least.of
-	if of == rollupTotal {
-		of = "total"
+	var names []string
+	for of, n := range wrong {
+		names = append(names, fmt.Sprintf("%d by %s", n, cmp.Or(of, "nothing")))
 	}
-	return fmt.Sprintf("%d sums are not those of its run, one of them by %s", len(wrong), of)
+	slices.Sort(names)
+	return "sums that are not those of its run: " + strings.Join(names, ", ")
 }

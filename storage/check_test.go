@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 
 func mustCheck(t *testing.T, dir string, repair bool) CheckReport {
 	t.Helper()
-	now := Day(20002).Date()
+	now := damageToday.Date()
 	report, err := Check(context.Background(), dir, CheckOptions{Repair: repair, Options: Options{Now: func() time.Time { return now }}})
 	if err != nil {
 		t.Fatalf("%v after %+v", err, report.Findings)
@@ -30,7 +31,7 @@ func TestCheckOfSoundStore(t *testing.T) {
 			dir := memoryDir(t)
 			fill(t, dir)
 			r := mustCheck(t, dir, false)
-			if len(r.Findings) > 0 || r.Sites != 1 || r.Days != 3 || r.Rows < 1200 || r.Runs < 6 || r.Bytes == 0 {
+			if len(r.Findings) > 0 || r.Sites != 1 || r.Days < 3 || r.Rows < 1200 || r.Runs < 6 || r.Bytes == 0 {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -63,7 +64,11 @@ func TestRepairOfDamagedFiles(t *testing.T) {
 				}
 				end := len(f.data)
 				r := rand.New(rand.NewPCG(damageSeed, uint64(end)))
-				for _, c := range []damageCase{flipAt(0), cutAt(0), flipAt(int64(end / 2)), cutAt(int64(end / 2)), flipAt(int64(max(0, end-1))), flipAt(int64(r.IntN(end + 1)))} {
+				cases := []damageCase{flipAt(int64(r.IntN(end + 1))), cutAt(int64(end / 2))}
+				if os.Getenv("DACHS_SOAK") != "" {
+					cases = f.cases()
+				}
+				for _, c := range cases {
 					tryRepair(t, files, file, c, want)
 				}
 			}
@@ -170,16 +175,16 @@ func TestCheckFindsWrongContents(t *testing.T) {
 		"chunk without run":    {add(string(runRef{1, Hits, 20000, 0, 7}.chunkKey(0, 1)), "x"), "does not count", true},
 		"chunk of no column":   {set("x", chunk), "example.com, 2024-10-04, hits", false},
 		"chunk missing":        {remove(chunk), "not found", false},
-		"header damaged":       {set("\x01\xff\xff\xff\x7f", header(Hits, closedLevel)), "block of", false},
-		"rollup missing part":  {set("\x01\x01\x00", header(hitRollups, closedLevel)), "hit rollups", true},
-		"rollup of nothing":    {remove(header(Visits, closedLevel)), "belongs to no run", false},
+		"header damaged":       {set("\x01\xff\xff\xff\x7f", header(Hits, coarseLevel)), "block of", false},
+		"rollup missing part":  {set("\x01\x01\x00", header(hitRollups, coarseLevel)), "hit rollups", true},
+		"rollup missing":       {remove(header(hitRollups, coarseLevel)), "it is missing", true},
 		"rollup of other sums": {wrongRollup, "not those of its run", true},
 		"site record missing":  {remove(is("rsite/example.com")), "no record of its name", false},
 		"site record damaged":  {set("{", is("rsite/example.com")), "cannot be read", false},
 		"next site too low":    {set("1", is("rnext-site/")), "number of the next site", true},
 		"import of no site":    {add(string(importKey(77, Fingerprint{})), ""), "no known form", true},
 		"counts and garbage": {func(t *testing.T, db *DB) {
-			ref, err := parseHeaderKey(firstKey(t, db, header(Hits, closedLevel)))
+			ref, err := parseHeaderKey(firstKey(t, db, header(Hits, coarseLevel)))
 			if err != nil {
 				t.Fatal(err)
 			}

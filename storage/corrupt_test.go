@@ -21,9 +21,11 @@ import (
 
 const (
 	// damageFlips is how many bytes of a file are flipped, besides its first and last ones; in a long run nearly all.
-	damageFlips     = 4
+	damageFlips     = 2
 	damageFlipsSoak = 1000
 	damageSeed      = 1
+	// damageToday is when the stores are used: the first of their days is coarse, others are closed, one goes on.
+	damageToday Day = 20003
 )
 
 // damageStores are the states that a store is found in.
@@ -38,7 +40,7 @@ var damageStores = map[string]func(t *testing.T, dir string){
 		live := memoryDir(t)
 		db := fillForDamage(t, live)
 		for i := range 30 { // in logs only
-			if err := db.Append(pageView(1, 20000+Day(i%3), fmt.Sprintf("/late/%d", i), "AT")...); err != nil {
+			if err := db.Append(pageView(1, 20000+Day(i%4), fmt.Sprintf("/late/%d", i), "AT")...); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,7 +55,7 @@ var damageStores = map[string]func(t *testing.T, dir string){
 // fillForDamage makes a store of several tables with closed days, and one that goes on.
 func fillForDamage(t *testing.T, dir string) *DB {
 	t.Helper()
-	now := Day(20002).Date()
+	now := damageToday.Date()
 	open := func() *DB {
 		db, err := Open(dir, Options{Now: func() time.Time { return now }})
 		if err != nil {
@@ -100,7 +102,7 @@ func settle(t *testing.T, db *DB) {
 
 // damageAnswers is all that the store of fillForDamage says, as text.
 func damageAnswers(dir string) (string, error) {
-	now := Day(20002).Date()
+	now := damageToday.Date()
 	db, err := Open(dir, Options{Now: func() time.Time { return now }})
 	if err != nil {
 		return "", fmt.Errorf("open: %w", err)
@@ -118,6 +120,10 @@ func damageAnswers(dir string) (string, error) {
 	} {
 		q.Site, q.From, q.To = 1, 19990, 20010
 		res, err := db.Query(context.Background(), q)
+		if errors.Is(err, ErrNotKept) { // what a repair leaves of a day: the totals
+			fmt.Fprintln(&b, "not kept")
+			continue
+		}
 		if err != nil {
 			return "", fmt.Errorf("query: %w", err)
 		}
@@ -170,7 +176,11 @@ func (f *fileSnapshot) cases() []damageCase {
 	for _, at := range slices.Sorted(maps.Keys(offsets)) {
 		all = append(all, flipAt(int64(at)))
 	}
-	for _, at := range []int{0, 1, 7, 8, 19, 20, 28, end / 2, end - 9, end - 1, end, (end + size) / 2} {
+	cuts := []int{0, 20, end / 2, end - 1, end}
+	if os.Getenv("DACHS_SOAK") != "" {
+		cuts = append(cuts, 1, 7, 8, 19, 28, end-9, (end+size)/2)
+	}
+	for _, at := range cuts {
 		if at >= 0 && at < size {
 			all = append(all, cutAt(int64(at)))
 		}

@@ -257,7 +257,10 @@ func (db *DB) syncLoop() {
 		if !db.dirty.Swap(false) {
 			continue
 		}
-		if err := db.mark(); err != nil {
+		db.life.RLock()
+		err := db.mark()
+		db.life.RUnlock()
+		if err != nil {
 			db.dirty.Store(true)
 			db.log.Error("cannot sync the store: a power cut may now lose more than a second of hits", "error", err)
 		}

@@ -24,7 +24,8 @@ const (
 	markLen    = 8 + 4
 )
 
-// mark commits the record, syncs, and notes its version. What is committed meanwhile may be synced as well.
+// mark commits the record, syncs, and notes its version. What is committed meanwhile may be synced as well. The caller
+// holds life.
 func (db *DB) mark() error {
 	if db.badger.IsClosed() {
 		return badger.ErrDBClosed
