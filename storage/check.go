@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -107,7 +108,7 @@ func checkFiles(dir string, opts badger.Options, o CheckOptions, k *keeper, repo
 		lost = append(lost, in.lost...)
 	}
 	report.FilesOnly = true
-	return lost, errors.New("repairing files uncovers ever more damage: restore a backup")
+	return lost, errors.New("repairing uncovers ever more damage: restore a backup")
 }
 
 // repair reports what was found, and repairs it if it is to. repaired is false if something is left.
@@ -144,12 +145,31 @@ func checkContents(ctx context.Context, dir string, opts badger.Options, o Check
 	defer c.close()
 	db := &DB{dir: dir, space: space{dir: dir, free: freeSpace, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.sites.Store(newSiteIndex(nil))
-	ck := &check{db: db, report: report, progress: o.Progress, lost: lost, keeper: k}
-	err = ck.run(ctx)
-	if err == nil && o.Repair {
-		err = ck.repair()
+	return errors.Join(db.checkRounds(ctx, o, k, lost, report), b.Close())
+}
+
+// checkRounds looks and repairs until nothing is left to repair: what hides behind a damaged run shows only then.
+func (db *DB) checkRounds(ctx context.Context, o CheckOptions, k *keeper, lost []keySpan, report *CheckReport) error {
+	for round := 1; ; round++ {
+		repaired := len(report.Findings)
+		ck := &check{db: db, report: report, progress: o.Progress, lost: lost, keeper: k}
+		if err := ck.run(ctx); err != nil || !o.Repair {
+			return err
+		}
+		if err := ck.repair(); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(report.Findings[repaired:], func(f Finding) bool { return f.Repaired }) {
+			return nil
+		}
+		if round == repairRounds {
+			return errors.New("repairing uncovers ever more damage: restore a backup")
+		}
+		// What cannot be repaired is found again.
+		report.Findings = slices.DeleteFunc(report.Findings, func(f Finding) bool { return !f.Repaired })
+		report.Rows = 0
+		lost = nil
 	}
-	return errors.Join(err, b.Close())
 }
 
 // Check looks at every table and at all that the store holds, while it is in use. It does not look at logs, which are

@@ -49,6 +49,7 @@ func (a *admin) handler() http.Handler {
 	mux.Handle("POST /query", dashboard.QueryHandler(a.store, a.now))
 	mux.HandleFunc("POST /import/log", a.importLog)
 	mux.HandleFunc("POST /backup", a.backup)
+	mux.HandleFunc("GET /check", a.check)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.running.Add(1)
 		defer a.running.Done()

@@ -49,6 +49,7 @@ type commands struct {
 	Import      importCmd      `cmd:"" help:"Count what happened before."`
 	Backup      backupCmd      `cmd:"" help:"Write all counts to a file, beside a running server or without one."`
 	Restore     restoreCmd     `cmd:"" help:"Make the data anew from backups."`
+	Check       checkCmd       `cmd:"" help:"Look at every byte of the store, and say what is wrong."`
 	Bench       benchCmd       `cmd:"" help:"Measure this machine with made-up data."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
