@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -54,4 +57,10 @@ func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a.
 // isLocked recognises Badger's complaint about a second process; it has no sentinel for it.
 func isLocked(err error) bool {
 	return strings.Contains(err.Error(), "Cannot acquire directory lock")
+}
+
+// cannotWrite recognises a directory or disk that this user cannot write to; Badger passes the text on, not the error.
+func cannotWrite(err error) bool {
+	text := err.Error()
+	return errors.Is(err, fs.ErrPermission) || strings.Contains(text, syscall.EROFS.Error()) || strings.Contains(text, syscall.EACCES.Error())
 }

@@ -133,6 +133,9 @@ func Open(dir string, o Options) (*DB, error) {
 		if errors.Is(err, ErrDamaged) {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
+		if cannotWrite(err) {
+			return nil, fmt.Errorf("open store %s: %w: give this user write access, or choose another directory", dir, err)
+		}
 		return nil, fmt.Errorf("open store %s: %w: if a file is damaged, restore a copy, or choose another directory", dir, err)
 	}
 	c, err := newCodec()
@@ -143,6 +146,8 @@ func Open(dir string, o Options) (*DB, error) {
 		o.free = freeSpace
 	}
 	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
+	db := &DB{dir: dir, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
+	db.space.pending = db.pendingCompaction
 	db.queue.wake = make(chan struct{}, 1)
 	db.views.New = func() any { return new(view) }
 	db.maxGroups = maxGroups
