@@ -59,7 +59,10 @@ func (c *check) dropRun(ref runRef) func() error {
 		if err := errors.Join(c.keep(ref.headerKey()), c.keep(ref.runKey(prefixChunk))); err != nil {
 			return err
 		}
-		if err := c.db.dropHeaders([]runRef{ref}); err != nil {
+		err := c.db.update(func(txn *badger.Txn) error {
+			return errors.Join(txn.Delete(ref.headerKey()), txn.Set(ref.runKey(prefixGarbage), nil))
+		})
+		if err != nil {
 			return err
 		}
 		return c.db.dropChunks(ref)

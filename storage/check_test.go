@@ -174,7 +174,7 @@ func TestCheckFindsWrongContents(t *testing.T) {
 		"unknown table":        {add("h\x00\x00\x00\x01\x77\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01", "x"), "no known form", true},
 		"chunk without run":    {add(string(runRef{1, Hits, 20000, 0, 7}.chunkKey(0, 1)), "x"), "does not count", true},
 		"chunk of no column":   {set("x", chunk), "example.com, 2024-10-04, hits", false},
-		"chunk missing":        {remove(chunk), "not found", false},
+		"chunk missing":        {remove(chunk), "is missing", false},
 		"header damaged":       {set("\x01\xff\xff\xff\x7f", header(Hits, coarseLevel)), "block of", false},
 		"rollup missing part":  {set("\x01\x01\x00", header(hitRollups, coarseLevel)), "hit rollups", true},
 		"rollup missing":       {remove(header(hitRollups, coarseLevel)), "it is missing", true},

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -154,6 +155,9 @@ func openRun(c *codec, txn *badger.Txn, item *badger.Item) (*run, error) {
 }
 
 func (r *run) wrap(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: %s", err, remedy)
+	}
 	return fmt.Errorf("read %s of %s, site %d, run %016x: %w", r.s.name, r.ref.day, r.ref.site, r.ref.id, err)
 }
 
@@ -183,8 +187,16 @@ func (r *run) raw(n int, column uint8, buf *[]byte) ([]byte, error) {
 }
 
 // chunk appends the decompressed bytes of a chunk to dst.
-func (r *run) chunk(n int, column uint8, dst []byte) ([]byte, error) {
+func (r *run) chunk(n int, column uint8, dst []byte) (_ []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil { // Badger's way with a block that went bad after the start
+			err = corruptf("column %d of block %d cannot be read: %v", column, n, v)
+		}
+	}()
 	item, err := r.txn.Get(r.ref.chunkKey(n, column))
+	if errors.Is(err, badger.ErrKeyNotFound) { // also how Badger speaks of a damaged block
+		return nil, corruptf("column %d of block %d is missing", column, n)
+	}
 	if err != nil {
 		return nil, err
 	}
