@@ -104,14 +104,8 @@ func (in *inspection) remakeManifest(k *keeper) error {
 	set := &pb.ManifestChangeSet{}
 	for _, id := range slices.Sorted(maps.Keys(there)) {
 		old, known := in.manifest[id]
-		key, err := in.tableKey(id)
-		if err == nil {
-			var t *tableFile
-			if t, err = in.openTable(there[id], key); err == nil {
-				err = t.f.Close()
-			}
-		}
-		if err != nil {
+		keyID, ok := in.readableWith(id, there[id])
+		if !ok {
 			if err := in.removing(filepath.Join(in.dir, there[id]))(k); err != nil {
 				return err
 			}
@@ -121,9 +115,35 @@ func (in *inspection) remakeManifest(k *keeper) error {
 			continue // the rest of a compaction: Badger deletes it
 		}
 		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(old.Level),
-			KeyId: old.KeyID, EncryptionAlgo: pb.EncryptionAlgo_aes, Compression: uint32(old.Compression)})
+			KeyId: keyID, EncryptionAlgo: pb.EncryptionAlgo_aes, Compression: uint32(old.Compression)})
 	}
 	return in.writeManifest(path, set)
+}
+
+// readableWith finds the key with which a table can be read, 0 for none. The manifest knows it, if it can be read itself.
+func (in *inspection) readableWith(id uint64, name string) (keyID uint64, ok bool) {
+	ids := append(slices.Sorted(maps.Keys(in.keys)), 0)
+	if old, known := in.manifest[id]; known {
+		ids = []uint64{old.KeyID}
+	}
+	for _, keyID := range ids {
+		if key, there := in.keys[keyID]; (there || keyID == 0) && in.readable(name, key) {
+			return keyID, true
+		}
+	}
+	return 0, false
+}
+
+// readable reports whether any block of a table can be read with a key.
+func (in *inspection) readable(name string, key []byte) bool {
+	t, err := in.openTable(name, key)
+	if err != nil {
+		return false
+	}
+	defer t.f.Close()
+	bad := 0
+	err = t.verify(nil, func(tableBlock, error) { bad++ })
+	return err == nil && bad < len(t.blocks)
 }
 
 // isNeeded reports whether a table that the manifest does not name holds what no other does.
