@@ -24,7 +24,7 @@ func (c *check) repair() error {
 	if !c.db.dirty.Load() {
 		return nil
 	}
-	return c.db.mark()
+	return errors.Join(c.db.setMark(), c.db.mark())
 }
 
 // keep copies keys and values under a prefix.

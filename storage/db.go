@@ -96,9 +96,10 @@ type DB struct {
 	backups atomic.Int32
 	reading sync.WaitGroup
 
-	dirty atomic.Bool // something was committed since the last sync
-	stop  chan struct{}
-	owned sync.WaitGroup // the goroutines for writing, merging and syncing
+	dirty   atomic.Bool // something was committed since the last sync
+	changed atomic.Bool // something was committed since the start
+	stop    chan struct{}
+	owned   sync.WaitGroup // the goroutines for writing, merging and syncing
 }
 
 // Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
@@ -121,7 +122,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	opts := badgerOptions(filepath.Join(dir, badgerDir), o)
-	err := preflight(dir, opts, o.Logger)
+	killed, err := preflight(dir, opts, o.Logger)
 	var b *badger.DB
 	if err == nil {
 		b, err = badger.Open(opts)
@@ -151,7 +152,13 @@ func Open(dir string, o Options) (*DB, error) {
 	db.queue.wake = make(chan struct{}, 1)
 	db.views.New = func() any { return new(view) }
 	db.maxGroups = maxGroups
-	if err := db.load(); err != nil {
+	if killed {
+		err = db.setMark()
+	}
+	if err == nil {
+		err = db.load()
+	}
+	if err != nil {
 		c.close()
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), b.Close())
 	}
@@ -238,8 +245,10 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.reading.Wait()
 	var err error
-	if db.dirty.Load() {
-		err = db.mark()
+	if db.changed.Load() {
+		if err = db.setMark(); err == nil {
+			err = db.mark()
+		}
 	}
 	err = errors.Join(err, db.badger.Close())
 	db.codec.close()
@@ -313,6 +322,7 @@ func (db *DB) update(fn func(txn *badger.Txn) error) error {
 		return err
 	}
 	db.dirty.Store(true)
+	db.changed.Store(true)
 	return nil
 }
 

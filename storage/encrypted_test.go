@@ -68,7 +68,7 @@ func TestDamagedEncryptedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			opts := encryptedOptions(filepath.Join(dir, badgerDir))
-			err := preflight(dir, opts, discard())
+			_, err := preflight(dir, opts, discard())
 			if name == "nothing" {
 				if err != nil {
 					t.Fatal(err)
@@ -98,7 +98,7 @@ func TestDamagedEncryptedFiles(t *testing.T) {
 		files.write(t, dir)
 		opts := encryptedOptions(filepath.Join(dir, badgerDir))
 		for _, key := range [][]byte{bytes.Repeat([]byte("x"), 32), nil} {
-			if err := preflight(dir, opts.WithEncryptionKey(key), discard()); err != badger.ErrEncryptionKeyMismatch {
+			if _, err := preflight(dir, opts.WithEncryptionKey(key), discard()); err != badger.ErrEncryptionKeyMismatch {
 				t.Errorf("preflight with key %q = %v", key, err)
 			}
 		}

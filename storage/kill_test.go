@@ -108,7 +108,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	rounds := killRounds
 	if os.Getenv("DACHS_SOAK") != "" {
-		rounds = 60 * killRounds
+		rounds = 12 * killRounds
 	}
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)) // when a process is killed cannot be repeated anyway
 	promised := make(map[string]bool)

@@ -13,39 +13,40 @@ import (
 )
 
 // A log that was cut between two commits, or is gone, looks like one that never held more. So the number of the newest
-// commit that has reached the disk is noted once a second in a file of its own, the mark: a store that does not hold
-// this commit has lost some. Numbers are Badger's, and count commits.
+// commit that has reached the disk is noted once a second in a file of its own, the mark: a store whose files hold no
+// commit as new has lost some. Numbers are Badger's, and count commits. Nothing else is written with them: a key that was
+// set once a second would be a clock between the commits in the logs.
+//
+// The newest commit is always in the newest log. Only when there is no log, after the store was closed, it could be one of
+// deletions alone, and vanish when tables are compacted. So the last commit before the end and the first after a start set
+// a record, the newest version of which stays.
 
 const (
-	markFile = "mark"
-	// recordMark is a record without content. Its version is the number that the file notes; being set anew each time
-	// it is never dropped from the tables, as a deleted key would be.
-	recordMark = "mark"
+	markFile   = "mark"
+	recordMark = "mark" // a record without content
 	markLen    = 8 + 4
 )
 
-// mark commits the record, syncs, and notes its version. What is committed meanwhile may be synced as well. The caller
-// holds life.
+// setMark commits the record. The caller holds life, or nobody else uses the store.
+func (db *DB) setMark() error {
+	if db.badger.IsClosed() {
+		return badger.ErrDBClosed
+	}
+	if db.space.check() != nil {
+		return nil // not a byte more than there must be
+	}
+	return db.badger.Update(func(txn *badger.Txn) error { return txn.Set(recordKey(recordMark, ""), nil) })
+}
+
+// mark syncs what has been committed, and notes the newest of it. The caller holds life.
 func (db *DB) mark() error {
 	if db.badger.IsClosed() {
 		return badger.ErrDBClosed
 	}
-	if err := db.space.check(); err != nil {
-		return db.badger.Sync() // not a byte more than there must be
-	}
-	key := recordKey(recordMark, "")
-	if err := db.badger.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
-		return errors.Join(err, db.badger.Sync())
-	}
-	var version uint64
-	err := db.badger.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err == nil {
-			version = item.Version()
-		}
-		return err
-	})
-	if err = errors.Join(err, db.badger.Sync()); err != nil {
+	txn := db.badger.NewTransaction(false)
+	version := txn.ReadTs() // all commits up to it are in the log
+	txn.Discard()
+	if err := db.badger.Sync(); err != nil {
 		return err
 	}
 	return writeMark(db.dir, version)

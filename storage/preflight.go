@@ -54,6 +54,7 @@ type inspection struct {
 	version  uint64                          // of the newest commit that tables and logs hold
 	missing  bool                            // the manifest names tables that are not there
 	orphans  []tableLook                     // sound tables that the manifest does not name: Badger deletes them
+	killed   bool                            // there are logs: the store was not closed
 	files    int                             // looked at
 	bytes    int64                           // looked at
 	buf      []byte                          // for logs
@@ -66,24 +67,24 @@ type inspection struct {
 func (in *inspection) add(d damage) { in.found = append(in.found, d) }
 
 // preflight refuses a store whose files are damaged, before Badger touches them. Whoever calls it holds no lock on the
-// directory: ErrLocked says that another process has one.
-func preflight(dir string, opts badger.Options, log *slog.Logger) error {
+// directory: ErrLocked says that another process has one. killed says that the store was not closed.
+func preflight(dir string, opts badger.Options, log *slog.Logger) (killed bool, err error) {
 	if _, err := os.Stat(opts.Dir); errors.Is(err, fs.ErrNotExist) {
-		return nil // a new store
+		return false, nil // a new store
 	}
 	unlock, err := lockDir(opts.Dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	in, err := inspect(dir, opts, log)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(in.found) > 0 {
-		return in.found[0].err()
+		return false, in.found[0].err()
 	}
-	return in.dropEmpty()
+	return in.killed, in.dropEmpty()
 }
 
 // dropEmpty removes the files without a byte, once it is sure that nothing is missing.

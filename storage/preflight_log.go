@@ -173,6 +173,7 @@ func (in *inspection) knowsKey(head []byte) bool {
 // logs looks at the logs of commits. What a killed process leaves is a log that ends anywhere; what a power cut leaves
 // besides is a last entry that is torn. Anything valid behind a bad entry would be cut off by Badger.
 func (in *inspection) logs(names map[string][]string) error {
+	in.killed = len(names[logExt]) > 0
 	for _, name := range names[logExt] {
 		l, err := in.readLog(name)
 		if err != nil {

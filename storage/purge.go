@@ -97,7 +97,10 @@ func (db *DB) flatten() error {
 		// meanwhile, but there is little of it yet.
 		db.life.Lock()
 		defer db.life.Unlock()
-		return db.badger.DropPrefix([]byte{prefixFiller})
+		if err := db.badger.DropPrefix([]byte{prefixFiller}); err != nil {
+			return err
+		}
+		return db.setMark() // there is no log any more; see mark.go
 	}
 	db.life.RLock()
 	err := db.badger.Flatten(1)

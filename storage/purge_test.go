@@ -74,7 +74,7 @@ func onlyLive(t *testing.T, db *DB, gone ...string) {
 	}
 	found := 0
 	inFiles(t, db.dir, func(file string, key []byte, version uint64, value []byte) {
-		if key[0] == prefixFiller || string(key) == string(recordKey(recordMark, "")) || bytes.HasPrefix(key, []byte("!badger!")) {
+		if key[0] == prefixFiller || bytes.HasPrefix(key, []byte("!badger!")) {
 			return
 		}
 		found++
