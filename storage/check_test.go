@@ -178,7 +178,8 @@ func TestCheckFindsWrongContents(t *testing.T) {
 		"header damaged":       {set("\x01\xff\xff\xff\x7f", header(Hits, coarseLevel)), "block of", false},
 		"rollup missing part":  {set("\x01\x01\x00", header(hitRollups, coarseLevel)), "hit rollups", true},
 		"rollup missing":       {remove(header(hitRollups, coarseLevel)), "it is missing", true},
-		"rollup of other sums": {wrongRollup, "not those of its run", true},
+		"rollup of other sums": {rewriteBlock(visitRollups, oneMore), "not those of its run", true},
+		"tuples out of order":  {rewriteBlock(Visits, swapped), "not greater than the one before", false},
 		"site record missing":  {remove(is("rsite/example.com")), "no record of its name", false},
 		"site record damaged":  {set("{", is("rsite/example.com")), "cannot be read", false},
 		"next site too low":    {set("1", is("rnext-site/")), "number of the next site", true},
@@ -222,6 +223,19 @@ func TestCheckFindsWrongContents(t *testing.T) {
 	}
 }
 
+// TestCheckOfSumsBelowZero finds what no repair can mend.
+func TestCheckOfSumsBelowZero(t *testing.T) {
+	dir := memoryDir(t)
+	damageStores["stopped"](t, dir)
+	withBadger(t, dir, func(db *DB) { rewriteBlock(Visits, belowZero)(t, db) })
+	for _, repair := range []bool{true, false} {
+		r := mustCheck(t, dir, repair)
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return strings.Contains(f.Text, "1 tuples have sums below zero") && !f.Repaired }) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // withBadger opens the database below a store, without what mends it at a start.
 func withBadger(t *testing.T, dir string, fn func(db *DB)) {
 	t.Helper()
@@ -260,40 +274,58 @@ func firstKey(t *testing.T, db *DB, of func(key []byte) bool) []byte {
 	return keys[i]
 }
 
-// wrongRollup counts one page view more in a rollup.
-func wrongRollup(t *testing.T, db *DB) {
-	key := firstKey(t, db, func(key []byte) bool { ref, err := parseHeaderKey(key); return err == nil && ref.table == visitRollups })
-	ref, err := parseHeaderKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var h header
-	var b block
-	err = db.badger.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
+// rewriteBlock changes the first block of a run that is one block, past everything that keeps it right.
+func rewriteBlock(table Table, change func(s *schema, b *block)) func(t *testing.T, db *DB) {
+	return func(t *testing.T, db *DB) {
+		key := firstKey(t, db, func(key []byte) bool {
+			ref, err := parseHeaderKey(key)
+			return err == nil && ref.table == table && ref.level >= closedLevel
+		})
+		ref, err := parseHeaderKey(key)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		r, err := openRun(db.codec, txn, item)
-		if err != nil {
-			return err
-		}
-		if err := r.load(0, &b); err != nil {
-			return err
-		}
-		b.sums[VisitPageViews][0]++
-		h = header{blockRows: r.head.blockRows, inline: inlineBlock(visitRollupSchema, &b)}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tamper(t, db, func(txn *badger.Txn) error {
-		if h.inline == nil {
-			if err := db.codec.chunks(visitRollupSchema, ref, 0, &b, txn.Set); err != nil {
+		var h header
+		var r *run
+		var b block
+		err = db.badger.View(func(txn *badger.Txn) error {
+			item, err := txn.Get(key)
+			if err != nil {
 				return err
 			}
+			if r, err = openRun(db.codec, txn, item); err != nil {
+				return err
+			}
+			if err := r.load(0, &b); err != nil {
+				return err
+			}
+			change(r.s, &b)
+			h = header{blockRows: r.head.blockRows, inline: inlineBlock(r.s, &b)}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return txn.Set(key, h.append(nil))
-	})
+		tamper(t, db, func(txn *badger.Txn) error {
+			if h.inline == nil {
+				if err := db.codec.chunks(r.s, ref, 0, &b, txn.Set); err != nil {
+					return err
+				}
+			}
+			return txn.Set(key, h.append(nil))
+		})
+	}
 }
+
+// oneMore counts one page view more in a rollup.
+func oneMore(_ *schema, b *block) { b.sums[VisitPageViews][0]++ }
+
+// swapped lets two tuples change places.
+func swapped(s *schema, b *block) {
+	for _, c := range s.columns {
+		b.codes[c][0], b.codes[c][1] = b.codes[c][1], b.codes[c][0]
+	}
+}
+
+// belowZero takes a page view too many off a tuple.
+func belowZero(_ *schema, b *block) { b.sums[VisitPageViews][0] -= 2 }

@@ -216,6 +216,25 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
+// TestDamagedLogWithoutMark flips a byte in a log of which nothing says how long it was. What follows is not dropped.
+func TestDamagedLogWithoutMark(t *testing.T) {
+	whole := memoryDir(t)
+	damageStores["killed"](t, whole)
+	files := snapshotOf(t, whole)
+	delete(files, markFile)
+	log := files["badger/00001.mem"]
+	for _, at := range []int{logHeaderLen, logHeaderLen + 4, len(log.data) / 3, len(log.data) / 2} {
+		dir := memoryDir(t)
+		files.write(t, dir)
+		if err := flipAt(int64(at)).do(filepath.Join(dir, "badger/00001.mem")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := damageAnswers(dir); err == nil || !strings.Contains(err.Error(), "00001.mem") || !strings.Contains(err.Error(), "a sound one follows") {
+			t.Errorf("flip %d: %v", at, err)
+		}
+	}
+}
+
 // tryDamage runs one case in a copy of the store.
 func tryDamage(t *testing.T, files snapshot, file string, c damageCase, want string, outcomes map[string]int) {
 	t.Helper()

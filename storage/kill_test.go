@@ -19,11 +19,13 @@ const (
 	// killedStore names the store that a child process of TestKilledAtAnyMoment works on.
 	killedStore = "DACHS_TEST_KILLED_STORE"
 	killRounds  = 6
-	// killDay is the first day that is counted; each hitsPerDay hits the clock is a day on.
-	killDay    Day = 20000
-	hitsPerDay     = 25
-	importRows     = 40
+	// hitsPerDay is after how many hits the clock is a day on.
+	hitsPerDay = 25
+	importRows = 40
 )
+
+// killDay is the first day that is counted.
+const killDay Day = 20000
 
 // workUntilKilled counts, imports, lets days go by and purges, and says what it was promised, a line each. The clock goes
 // on with the number of hits, so that days are closed and become coarse all the time.
