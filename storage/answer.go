@@ -28,6 +28,9 @@ type Answer struct {
 // QueryAll answers several queries about one site from the same consistent state of the store, and reads what they
 // have in common once. An error is one of the store or of ctx.
 func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
+	if err := db.damaged.Load(); err != nil {
+		return nil, fmt.Errorf("query: %w", *err)
+	}
 	answers := make([]Answer, len(queries))
 	jobs := make([]*job, len(queries))
 	sc := &scan{db: db, ctx: ctx}

@@ -235,6 +235,28 @@ func TestDamagedLogWithoutMark(t *testing.T) {
 	}
 }
 
+// TestTableDamagedWhileInUse flips a byte of a table of an open store. Once that is noticed, questions get an error.
+func TestTableDamagedWhileInUse(t *testing.T) {
+	db := fillForDamage(t, memoryDir(t))
+	q := Query{Site: 1, From: 20000, To: 20003, Metrics: []Metric{PageViews}}
+	db.verify()
+	mustQuery(t, db, q)
+	tables, err := filepath.Glob(filepath.Join(db.dir, badgerDir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("%v, %v", tables, err)
+	}
+	if err := flipAt(100).do(tables[0]); err != nil {
+		t.Fatal(err)
+	}
+	db.verify()
+	if _, err := db.Query(context.Background(), q); !errors.Is(err, ErrDamaged) || !remedied(err) || !strings.Contains(err.Error(), tables[0]) {
+		t.Errorf("Query = %v", err)
+	}
+	if err := db.Append(pageView(1, 20003, "/still", "DE")...); err != nil {
+		t.Errorf("Append = %v", err)
+	}
+}
+
 // tryDamage runs one case in a copy of the store.
 func tryDamage(t *testing.T, files snapshot, file string, c damageCase, want string, outcomes map[string]int) {
 	t.Helper()

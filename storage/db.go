@@ -96,8 +96,9 @@ type DB struct {
 	backups atomic.Int32
 	reading sync.WaitGroup
 
-	dirty   atomic.Bool // something was committed since the last sync
-	changed atomic.Bool // something was committed since the start
+	dirty   atomic.Bool           // something was committed since the last sync
+	changed atomic.Bool           // something was committed since the start
+	damaged atomic.Pointer[error] // what verify has found
 	stop    chan struct{}
 	owned   sync.WaitGroup // the goroutines for writing, merging and syncing
 }
@@ -165,6 +166,7 @@ func Open(dir string, o Options) (*DB, error) {
 	db.owned.Go(db.write)
 	db.owned.Go(db.merge)
 	db.owned.Go(db.syncLoop)
+	db.owned.Go(db.verifyLoop)
 	return db, nil
 }
 

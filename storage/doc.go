@@ -64,7 +64,8 @@
 // without what it cannot read, and answer with a wrong number. So Open either finds everything that a commit brought to
 // the disk, or fails with ErrDamaged, names the file and the remedy, and has changed nothing. A commit that the end of
 // the process cut short is dropped, as nobody was told that it is stored. Reading takes about as long as it takes to
-// copy the files to memory.
+// copy the files to memory. Tables are read again every few hours; once one is found damaged then, Query fails with
+// ErrDamaged, and Append goes on.
 //
 // # Durability
 //
