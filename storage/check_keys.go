@@ -188,7 +188,7 @@ func (c *check) chunks(ctx context.Context) error {
 		}
 		column := key[garbageKeyLen+4]
 		if s, err := schemaOf(ref.table); err != nil || column < measureColumn && !slices.Contains(s.columns, Column(column)) ||
-			column >= measureColumn && int(column-measureColumn) >= s.measures {
+			column >= measureColumn && int(column-measureColumn) >= s.measures && column != wholeColumn {
 			c.unknown(key)
 			return nil
 		}

@@ -300,17 +300,15 @@ func rewriteBlock(table Table, change func(s *schema, b *block)) func(t *testing
 				return err
 			}
 			change(r.s, &b)
-			h = header{blockRows: r.head.blockRows, inline: inlineBlock(r.s, &b)}
+			h = header{blockRows: r.head.blockRows}
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		tamper(t, db, func(txn *badger.Txn) error {
-			if h.inline == nil {
-				if err := db.codec.chunks(r.s, ref, 0, &b, txn.Set); err != nil {
-					return err
-				}
+			if err := db.codec.chunks(r.s, ref, 0, &b, txn.Set); err != nil {
+				return err
 			}
 			return txn.Set(key, h.append(nil))
 		})
