@@ -134,7 +134,7 @@ func (c *check) headers(ctx context.Context) error {
 			return err
 		})
 		c.runs[ref.anyLevel()] = err != nil || head.inline == nil
-		if err == nil && head.inline != nil && c.isLost(item.Key()) {
+		if err == nil && head.inline != nil && c.isLost(item.Key(), item.Version()) {
 			c.add(c.dropRun(ref), "drop it, or it could count twice",
 				"%s: whether it still counts was in a damaged table", c.named(ref))
 			return nil
@@ -153,9 +153,9 @@ func (c *check) headers(ctx context.Context) error {
 }
 
 // isLost reports whether newer news of a key may have been in a damaged block.
-func (c *check) isLost(key []byte) bool {
+func (c *check) isLost(key []byte, version uint64) bool {
 	return slices.ContainsFunc(c.lost, func(s keySpan) bool {
-		return string(key) >= string(s.first) && (s.last == nil || string(key) <= string(s.last))
+		return (s.before == 0 || version < s.before) && string(key) >= string(s.first) && (s.last == nil || string(key) <= string(s.last))
 	})
 }
 

@@ -15,6 +15,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
+// repairCasesSoak is how many cases of damage are repaired for each file in a long run.
+const repairCasesSoak = 60
+
 func mustCheck(t *testing.T, dir string, repair bool) CheckReport {
 	t.Helper()
 	now := damageToday.Date()
@@ -66,7 +69,10 @@ func TestRepairOfDamagedFiles(t *testing.T) {
 				r := rand.New(rand.NewPCG(damageSeed, uint64(end)))
 				cases := []damageCase{flipAt(int64(r.IntN(end + 1))), cutAt(int64(end / 2))}
 				if os.Getenv("DACHS_SOAK") != "" {
-					cases = f.cases()
+					all := f.cases()
+					for i := range min(len(all), repairCasesSoak) {
+						cases = append(cases, all[i*len(all)/min(len(all), repairCasesSoak)])
+					}
 				}
 				for _, c := range cases {
 					tryRepair(t, files, file, c, want)

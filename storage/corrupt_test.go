@@ -22,7 +22,7 @@ import (
 const (
 	// damageFlips is how many bytes of a file are flipped, besides its first and last ones; in a long run nearly all.
 	damageFlips     = 2
-	damageFlipsSoak = 1000
+	damageFlipsSoak = 400
 	damageSeed      = 1
 	// damageToday is when the stores are used: the first of their days is coarse, others are closed, one goes on.
 	damageToday Day = 20003

@@ -52,8 +52,10 @@ type inspection struct {
 	manifest map[uint64]badger.TableManifest // the tables that count
 	replaced map[uint64]bool                 // tables that the manifest says are gone
 	version  uint64                          // of the newest commit that tables and logs hold
+	logsFrom uint64                          // the oldest commit in logs, 0 if there is none
 	missing  bool                            // the manifest names tables that are not there
 	orphans  []tableLook                     // sound tables that the manifest does not name: Badger deletes them
+	salvaged map[string]bool                 // logs that a repair has written anew
 	killed   bool                            // there are logs: the store was not closed
 	files    int                             // looked at
 	bytes    int64                           // looked at
@@ -99,7 +101,7 @@ func (in *inspection) dropEmpty() error {
 
 // inspect looks at every file below the store's directory. Its error means that one could not be read at all.
 func inspect(dir string, opts badger.Options, log *slog.Logger) (*inspection, error) {
-	in := &inspection{dir: opts.Dir, opts: opts, log: log}
+	in := &inspection{dir: opts.Dir, opts: opts, log: log, salvaged: make(map[string]bool)}
 	entries, err := os.ReadDir(in.dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: give this user read access", err)

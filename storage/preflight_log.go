@@ -23,6 +23,8 @@ const (
 	maxLogKey = 1 << 16
 	// Bits of an entry's first byte: it is part of a commit, or ends one.
 	logInTxn, logEndTxn = 1 << 6, 1 << 7
+	// deletedBit says that a key is deleted.
+	deletedBit = 1 << 0
 )
 
 // logFile is one log in memory: the header, entries back to back, and zeros up to the size that Badger gives it. An entry
@@ -185,12 +187,10 @@ func (in *inspection) logs(names map[string][]string) error {
 			in.empty = append(in.empty, path)
 			continue
 		}
-		d := damage{file: path, would: "write it anew with every commit that is complete", repair: func(k *keeper) error { return in.salvageLog(k, name) }}
+		d := damage{file: path, would: "write it anew, and later logs, with every commit up to there, and those behind it that only add",
+			repair: func(k *keeper) error { return in.salvageLogs(k, name) }}
 		if len(l.data) < logHeaderLen || !in.knowsKey(l.data) {
 			d.offset, d.text = 0, "the header is no header of a log"
-			if len(l.data) < logHeaderLen {
-				d.would, d.repair = "delete it: it holds no commit", in.removing(path)
-			}
 			in.add(d)
 			continue
 		}
@@ -225,7 +225,12 @@ func (in *inspection) readLog(name string) (*logFile, error) {
 
 // logFault says what is wrong with a log, and where; nothing if a crash leaves the like.
 func (in *inspection) logFault(l *logFile, path string) (offset int64, text string) {
-	committed, last := l.read(func(t logTxn) { in.version = max(in.version, t.version) })
+	committed, last := l.read(func(t logTxn) {
+		in.version = max(in.version, t.version)
+		if in.logsFrom == 0 || t.version < in.logsFrom {
+			in.logsFrom = t.version
+		}
+	})
 	if l.zeros(last) && (last < len(l.data) || committed == last) {
 		return 0, "" // where a killed process was
 	}

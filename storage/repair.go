@@ -15,8 +15,30 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// salvageLog writes a log anew with every commit that is complete, also behind damaged places.
-func (in *inspection) salvageLog(k *keeper, name string) error {
+// salvageLogs writes a damaged log anew with every commit up to the damage, and of those behind it, also in later logs, the
+// ones that only add. A merge behind it may have taken runs that a lost commit had put in place of others: with both the
+// merge and the others, hits would count twice. Without it, what it replaced still counts.
+func (in *inspection) salvageLogs(k *keeper, name string) error {
+	first, _ := fileNumber(name)
+	entries, err := os.ReadDir(in.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		n, ok := fileNumber(e.Name())
+		if !ok || filepath.Ext(e.Name()) != logExt || n < first || in.salvaged[e.Name()] {
+			continue
+		}
+		if err := in.salvageLog(k, e.Name(), n > first); err != nil {
+			return err
+		}
+		in.salvaged[e.Name()] = true
+	}
+	return nil
+}
+
+// salvageLog writes one log anew; behind says that the damage lies before it.
+func (in *inspection) salvageLog(k *keeper, name string, behind bool) error {
 	l, err := in.readLog(name)
 	if err != nil {
 		return err
@@ -25,24 +47,74 @@ func (in *inspection) salvageLog(k *keeper, name string) error {
 	if err := k.keep(path); err != nil {
 		return err
 	}
+	if len(l.data) < logHeaderLen {
+		return os.Remove(path)
+	}
 	in.guessKey(l)
 	out := &logFile{data: slices.Clone(l.data[:logHeaderLen]), key: l.key}
 	for at := logHeaderLen; at >= 0; {
 		t, end, ok := l.next(at)
 		if ok {
-			if err := out.copy(l, t); err != nil {
-				return err
+			if !behind || l.adds(t) {
+				if err := out.copy(l, t); err != nil {
+					return err
+				}
 			}
 			at = end
 			continue
 		}
 		// The rest of a commit whose beginning is damaged: its entries are valid, and it is not complete.
+		behind = true
 		at = l.resume(max(end, at+1))
 	}
 	if len(out.data) == logHeaderLen {
 		return os.Remove(path)
 	}
 	return replaceFile(path, out.data)
+}
+
+// adds reports whether a commit deletes and replaces nothing: rows as they were counted, with all their chunks, or records.
+func (l *logFile) adds(t logTxn) bool {
+	headers, chunks := make(map[runRef]bool), make(map[runRef]bool)
+	for _, e := range t.entries {
+		if e.meta&logEndTxn != 0 {
+			continue
+		}
+		key, _, err := l.open(e)
+		if err != nil || e.meta&deletedBit != 0 {
+			return false
+		}
+		if key = y.ParseKey(key); len(key) == 0 {
+			return false
+		}
+		switch key[0] {
+		case prefixHeader:
+			ref, err := parseHeaderKey(key)
+			if err != nil || ref.level > 0 {
+				return false
+			}
+			headers[ref] = true
+		case prefixChunk:
+			if len(key) < garbageKeyLen {
+				return false
+			}
+			mark := slices.Clone(key[:garbageKeyLen])
+			mark[0] = prefixGarbage
+			ref, err := parseGarbageKey(mark)
+			if err != nil {
+				return false
+			}
+			chunks[ref] = true
+		case prefixGarbage, prefixImport:
+			return false
+		}
+	}
+	for ref := range chunks {
+		if !headers[ref] {
+			return false
+		}
+	}
+	return true
 }
 
 // guessKey puts the number of the right key into a log's header: that with which its first commit can be read.
@@ -101,6 +173,9 @@ func (in *inspection) remakeManifest(k *keeper) error {
 			there[id] = e.Name()
 		}
 	}
+	if in.missing {
+		in.lostTable()
+	}
 	set := &pb.ManifestChangeSet{}
 	for _, id := range slices.Sorted(maps.Keys(there)) {
 		old, known := in.manifest[id]
@@ -109,6 +184,7 @@ func (in *inspection) remakeManifest(k *keeper) error {
 			if err := in.removing(filepath.Join(in.dir, there[id]))(k); err != nil {
 				return err
 			}
+			in.lostTable()
 			continue
 		}
 		if !known && !in.missing && !in.isNeeded(id) && len(in.manifest) > 0 {
@@ -119,6 +195,9 @@ func (in *inspection) remakeManifest(k *keeper) error {
 	}
 	return in.writeManifest(path, set)
 }
+
+// lostTable notes that a table is lost of which nobody knows what it held. What is in logs is newer than every table.
+func (in *inspection) lostTable() { in.lost = append(in.lost, keySpan{before: in.logsFrom}) }
 
 // readableWith finds the key with which a table can be read, 0 for none. The manifest knows it, if it can be read itself.
 func (in *inspection) readableWith(id uint64, name string) (keyID uint64, ok bool) {

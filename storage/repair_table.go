@@ -12,8 +12,12 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// keySpan is a range of keys, without versions; no last means all that follow.
-type keySpan struct{ first, last []byte }
+// keySpan is a range of keys, without versions; no last means all that follow. If before is set, only what was committed
+// before it may be older than what is lost.
+type keySpan struct {
+	first, last []byte
+	before      uint64
+}
 
 // rewriteTable writes a table anew without its damaged blocks, and notes which keys were in them.
 func (in *inspection) rewriteTable(k *keeper, l tableLook) error {
