@@ -115,7 +115,7 @@ func damageAnswers(dir string) (string, error) {
 	for _, q := range []Query{
 		{Metrics: testMetrics, Interval: ByDay},
 		{Metrics: testMetrics, GroupBy: []Column{Path}, Limit: 10000},
-		{Metrics: testMetrics, GroupBy: []Column{Country}, Filters: []Filter{{Path, Contains, []string{"1"}}}},
+		{Metrics: testMetrics, GroupBy: []Column{Country}, Filters: []Filter{{Column: Path, Op: Contains, Values: []string{"1"}}}},
 		{Metrics: testMetrics, GroupBy: []Column{Exit}},
 	} {
 		q.Site, q.From, q.To = 1, 19990, 20010

@@ -246,7 +246,7 @@ func TestClockGoesBackwards(t *testing.T) {
 			want[at]++
 		}
 		settle(t, db)
-		for _, q := range []Query{{}, {GroupBy: []Column{Path}}, {Filters: []Filter{{Country, Is, []string{"DE"}}}}} {
+		for _, q := range []Query{{}, {GroupBy: []Column{Path}}, {Filters: []Filter{{Column: Country, Op: Is, Values: []string{"DE"}}}}} {
 			q.Site, q.From, q.To, q.Interval, q.Limit = 1, 19000, 20010, ByDay, 10_000
 			q.Metrics = []Metric{PageViews, VisitsTotal, Visitors}
 			got := make(map[Day]float64)

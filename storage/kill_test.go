@@ -182,7 +182,7 @@ func checkPromises(t *testing.T, dir string, round int, promised map[string]bool
 				imports[path[:strings.LastIndexByte(path, '/')+1]]++
 			}
 		}
-		whole := mustQuery(t, db, Query{Site: 1, From: day, To: day, Metrics: []Metric{PageViews, VisitsTotal}, Filters: []Filter{{Country, Is, []string{"DE", "FR"}}}})
+		whole := mustQuery(t, db, Query{Site: 1, From: day, To: day, Metrics: []Metric{PageViews, VisitsTotal}, Filters: []Filter{{Column: Country, Op: Is, Values: []string{"DE", "FR"}}}})
 		if n := float64(len(res.Rows)); len(res.Rows) > 0 && (whole.Rows[0].Values[0].Number != n || whole.Rows[0].Values[1].Number != n) {
 			t.Errorf("round %d: %s has %v pages by itself, %v with a filter", round, day, n, whole.Rows[0].Values)
 		}
