@@ -539,7 +539,7 @@ func TestBackupThatCannotBeWrittenOrReadFails(t *testing.T) {
 	if err := db.update(func(txn *badger.Txn) error { return txn.Delete(chunks[0]) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Backup(t.Context(), io.Discard, nil); !errors.Is(err, errCorrupt) {
+	if _, err := db.Backup(t.Context(), io.Discard, nil); !errors.Is(err, ErrDamaged) {
 		t.Errorf("Backup of a store that lacks a chunk = %v", err)
 	}
 	db.Close()

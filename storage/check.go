@@ -63,6 +63,9 @@ func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error)
 	if err := prepareDir(dir); err != nil {
 		return report, fmt.Errorf("check store: %w", err)
 	}
+	if err := errors.Join(checkKeyLength(o.EncryptionKey), checkKey(filepath.Join(dir, badgerDir), o.EncryptionKey)); err != nil {
+		return report, fmt.Errorf("check store %s: %w", dir, err)
+	}
 	k := newKeeper("")
 	if !o.NoCopy {
 		k.dir = filepath.Join(dir, "damaged-"+o.Now().UTC().Format("20060102T150405"))

@@ -91,15 +91,6 @@ func fillForDamage(t *testing.T, dir string) *DB {
 	return db
 }
 
-func settle(t *testing.T, db *DB) {
-	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
-	defer stop()
-	if err := db.Settle(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // damageAnswers is all that the store of fillForDamage says, as text.
 func damageAnswers(dir string) (string, error) {
 	now := damageToday.Date()

@@ -148,7 +148,6 @@ func Open(dir string, o Options) (*DB, error) {
 		o.free = freeSpace
 	}
 	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
-	db := &DB{dir: dir, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.space.pending = db.pendingCompaction
 	db.queue.wake = make(chan struct{}, 1)
 	db.views.New = func() any { return new(view) }

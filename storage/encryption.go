@@ -69,7 +69,9 @@ func checkKey(dir string, key []byte) error {
 	defer f.Close()
 	// The file begins with a random block and a known text, which is encrypted if the store is.
 	var head [aes.BlockSize + len(registryText)]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil {
+	if _, err := io.ReadFull(f, head[:]); err != nil && len(key) == 0 {
+		return nil // preflight says what is damaged, and what can be done
+	} else if err != nil {
 		return fmt.Errorf("%s is damaged: %w: restore a backup", f.Name(), err)
 	}
 	iv, text := head[:aes.BlockSize], head[aes.BlockSize:]
@@ -79,6 +81,10 @@ func checkKey(dir string, key []byte) error {
 	case plain:
 		return fmt.Errorf("%w: start without a key; to encrypt it, make a backup and restore that with the key into a new directory", ErrNotEncrypted)
 	case len(key) == 0:
+		// A store that is encrypted has keys behind that; one that is not has a damaged text, of which preflight speaks.
+		if info, err := f.Stat(); err == nil && info.Size() == int64(len(head)) {
+			return nil
+		}
 		return fmt.Errorf("%w: give its key", ErrKeyMissing)
 	}
 	block, err := aes.NewCipher(key)

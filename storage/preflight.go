@@ -40,7 +40,10 @@ func (d *damage) place() string {
 	return fmt.Sprintf("%s, byte %d: %s", d.file, d.offset, d.text)
 }
 
-func (d *damage) err() error { return fmt.Errorf("%s: %w: %s", d.place(), ErrDamaged, remedy) }
+func (d *damage) err() error {
+	// What could not be read may have said already that it is damaged.
+	return fmt.Errorf("%s: %w: %s", strings.ReplaceAll(d.place(), ErrDamaged.Error()+": ", ""), ErrDamaged, remedy)
+}
 
 // inspection is a look at the files of a store that is not open.
 type inspection struct {

@@ -18,6 +18,7 @@ import (
 	"dachs/storage"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 )
 
 // someLog is an access log of n page views by as many visitors, from page number from on.
@@ -289,7 +290,7 @@ func TestBackupSaysWhatHappenedAtTheServer(t *testing.T) {
 func TestBackupOfDamagedStoreSaysWhy(t *testing.T) {
 	data := newCounts(t, 100)
 	must(t, "backup", "-", "--data", data) // merges the days
-	b, err := badger.Open(badger.DefaultOptions(filepath.Join(data, "badger")).WithLogger(nil))
+	b, err := badger.Open(badger.DefaultOptions(filepath.Join(data, "badger")).WithLogger(nil).WithCompression(options.None))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,14 +54,21 @@ func (c *checkCmd) look(ctx context.Context, a *app) (report storage.CheckReport
 		if !noServer(err) {
 			return report, fmt.Errorf("reach the running server: %w; run the command as the user that the server runs as", err)
 		}
+		key, err := a.key()
+		if err != nil {
+			return report, err
+		}
 		show := newProgressLine(a)
 		report, err = storage.Check(ctx, a.data, storage.CheckOptions{
-			Options: storage.Options{Logger: a.logger, Now: a.now}, Repair: c.Repair, NoCopy: c.NoCopy,
+			Options: storage.Options{EncryptionKey: key, Logger: a.logger, Now: a.now}, Repair: c.Repair, NoCopy: c.NoCopy,
 			Progress: func(done, total int) { show.show(fmt.Sprintf("%d of %d runs", done, total)) },
 		})
 		show.clear()
+		if err == nil {
+			return report, nil
+		}
 		if !errors.Is(err, storage.ErrLocked) {
-			return report, err
+			return report, explainOpen(err)
 		}
 		if time.Now().After(deadline) {
 			return report, fmt.Errorf("%w: stop it first", err)
