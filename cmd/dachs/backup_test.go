@@ -298,7 +298,7 @@ func TestBackupOfDamagedStoreSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
-	checkFailure(t, dachs(t, "backup", file, "--data", data), exitError, "chunks are missing; "+file+" was not written")
+	checkFailure(t, dachs(t, "backup", file, "--data", data), exitError, "chunks are missing: run `dachs check`")
 }
 
 // TestBackupToBrokenPipe has a reader that goes away.
