@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // eventWith is an event of one visitor and visit, who came from a country.
@@ -122,12 +125,14 @@ func TestTooManyGroups(t *testing.T) {
 	db := mustOpen(t, t.TempDir())
 	site := mustSite(t, db, "example.com")
 	for day := range Day(5) {
-		var rows []Row
-		for i := range 60 {
-			rows = append(rows, pageView(site.ID, 20000+day, fmt.Sprintf("/%d", i), "DE")...)
-		}
-		if err := db.Append(rows...); err != nil {
-			t.Fatal(err)
+		for half := range 2 { // two runs, or pages need not be held
+			var rows []Row
+			for i := range 60 {
+				rows = append(rows, pageView(site.ID, 20000+day, fmt.Sprintf("/%d", i), fmt.Sprint(half))...)
+			}
+			if err := db.Append(rows...); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	everyPage := Filter{Column: Path, Op: Matches, Values: []string{"/"}}
@@ -137,7 +142,7 @@ func TestTooManyGroups(t *testing.T) {
 		q := q
 		q.GroupBy, q.Interval, q.Filters = groupBy, interval, filters
 		answers, err := db.QueryAll(t.Context(), []Query{q, {Site: 1, From: 20000, To: 20004, Metrics: []Metric{PageViews}}})
-		if err != nil || answers[1].Err != nil || answers[1].Result.Rows[0].Values[0].Number != 300 {
+		if err != nil || answers[1].Err != nil || answers[1].Result.Rows[0].Values[0].Number != 600 {
 			t.Errorf("the other query: %v, %+v", err, answers)
 		}
 		return answers[0].Err
@@ -155,15 +160,15 @@ func TestTooManyGroups(t *testing.T) {
 	for name, err := range map[string]error{
 		"groups":           ask(300, []Column{Path}, ByDay),
 		"groups in common": ask(60*procs, []Column{Path}, Whole),
-		"pages of a bound": ask(61*procs, nil, Whole, everyPage), // those of one day at a time
+		"pages of a bound": ask(121*procs, nil, Whole, everyPage), // those of one day at a time, from both runs
 	} {
 		if err != nil {
 			t.Errorf("enough %s: %v", name, err)
 		}
 	}
-	// Of one day, which one goroutine reads: the totals hold its 60 pages and their own group.
+	// Of one day, which one goroutine reads: the totals hold 60 pages of two runs and their own group.
 	q.Totals, q.To = true, q.From
-	groups, totals := ask(61, []Column{Path}, Whole, everyPage), ask(60, []Column{Path}, Whole, everyPage)
+	groups, totals := ask(121, []Column{Path}, Whole, everyPage), ask(120, []Column{Path}, Whole, everyPage)
 	if groups != nil || !errors.Is(totals, ErrTooManyGroups) {
 		t.Errorf("totals that hold enough: %v, too many: %v", groups, totals)
 	}
@@ -200,5 +205,59 @@ func TestCancelledWithinABlock(t *testing.T) {
 	}
 	if most := int64(7 + runtime.GOMAXPROCS(0)); ctx.looks.Load() > most {
 		t.Errorf("%d blocks were begun, want at most %d", ctx.looks.Load(), most)
+	}
+}
+
+// TestBoundsBeforeAndAfterClosing asks about sets of pages while a day is many runs, and when it is one of several blocks.
+func TestBoundsBeforeAndAfterClosing(t *testing.T) {
+	now := Day(20000).Date()
+	var mu sync.Mutex
+	db, err := Open(t.TempDir(), Options{Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	site := mustSite(t, db, "example.com")
+	r := rand.New(rand.NewPCG(3, 4))
+	paths := make([]string, 30)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("/%02d", i)
+	}
+	for range 12 {
+		rows := make([]Row, 6000)
+		for i := range rows {
+			row := &rows[i]
+			row.Site, row.Table, row.Day = site.ID, Hits, 20000
+			d := &row.Dims
+			d[Hour], d[Kind], d[Name], d[Path] = "10", KindPageView, PageViewName, paths[min(r.IntN(30), r.IntN(30))]
+			if r.IntN(3) > 0 {
+				d[Previous] = paths[r.IntN(30)]
+			}
+			d[Entry], d[Country], d[Referrer] = paths[r.IntN(30)], fmt.Sprint(r.IntN(5)), fmt.Sprint(r.IntN(2000))
+			row.Sums[Count], row.Sums[HitVisits], row.Sums[HitVisitors] = 1, int64(r.IntN(2)), int64(r.IntN(2))
+		}
+		if err := db.Append(rows...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, VisitsTotal, PageViews},
+		Filters: []Filter{{Column: Path, Op: Contains, Values: []string{"1"}}}}
+	byCountry := q
+	byCountry.GroupBy = []Column{Country}
+	ask := func() string { return table(mustQuery(t, db, q)) + table(mustQuery(t, db, byCountry)) }
+	want := ask()
+	if strings.Count(want, "..") != 12 {
+		t.Fatalf("no bounds:\n%s", want)
+	}
+	mu.Lock()
+	now = Day(20001).Date()
+	mu.Unlock()
+	mustSettle(t, db)
+	refs, err := db.partitionRuns(partition{site.ID, Hits, 20000})
+	if err != nil || len(refs) != 1 || len(mustHeader(t, db, refs[0]).blockRows) < 2 {
+		t.Fatalf("%d runs, %v; want one of several blocks", len(refs), err)
+	}
+	if got := ask(); got != want {
+		t.Errorf("after closing:\n%swant:\n%s", got, want)
 	}
 }

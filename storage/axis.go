@@ -28,11 +28,14 @@ func (a *axis) code(row uint32) uint16 {
 }
 
 // wide returns all codes as they are for larger dictionaries.
-func (a *axis) wide(rows int) []uint16 {
+func (a *axis) wide(rows int, mem *arena[uint16]) []uint16 {
 	if a.codes != nil {
 		return a.codes
 	}
-	codes := make([]uint16, rows)
+	codes := mem.room(rows)
+	if a.low == nil {
+		clear(codes)
+	}
 	for i, c := range a.low {
 		codes[i] = uint16(c)
 	}
@@ -67,11 +70,13 @@ type shelf struct {
 	codes        [columns][]uint16
 	measureBytes [maxMeasures][]byte
 	wide         [maxMeasures][]int64
+	widened      arena[uint16]
 }
 
 func (sh *shelf) reset() {
 	clear(sh.axes[:])
 	clear(sh.amounts[:])
+	sh.widened.reset()
 }
 
 // load reads a column of block n of a run, unless it is there.
@@ -85,7 +90,7 @@ func (sh *shelf) load(r *run, n int, c Column) error {
 			return err
 		}
 		other := &sh.axes[c2]
-		to = &base{other.dict, other.wide(r.head.blockRows[n])}
+		to = &base{other.dict, other.wide(r.head.blockRows[n], &sh.widened)}
 	}
 	raw, err := r.raw(n, uint8(c), &sh.columnBytes[c])
 	if err == nil {
@@ -176,24 +181,35 @@ func anyAbove(bytes []byte, most byte) bool {
 	return slices.ContainsFunc(bytes, func(b byte) bool { return b > most })
 }
 
-// arena is memory for the selections of one block.
-type arena struct {
-	rows []uint32
+// arena is memory for what lives as long as one block: selections of rows, and what they count.
+type arena[T any] struct {
+	all  []T
 	used int
 }
 
-func (a *arena) reset() { a.used = 0 }
+func (a *arena[T]) reset() { a.used = 0 }
 
-// room returns an empty selection that can take n rows. What is not used of it is given back by keep, before the next room.
-func (a *arena) room(n int) []uint32 {
-	if a.used+n > len(a.rows) {
-		a.rows, a.used = make([]uint32, max(n, 4*blockRows)), 0 // what lies in the old one stays valid
+// grow makes place for n elements more.
+func (a *arena[T]) grow(n int) {
+	if a.used+n > len(a.all) {
+		a.all, a.used = make([]T, max(n, 4*blockRows)), 0 // what lies in the old one stays valid
 	}
-	return a.rows[a.used : a.used : a.used+n]
 }
 
-// keep ends the use of the last room.
-func (a *arena) keep(sel []uint32) []uint32 {
-	a.used += len(sel)
-	return sel[:len(sel):len(sel)]
+// room returns n elements, of which nothing is known.
+func (a *arena[T]) room(n int) []T {
+	a.grow(n)
+	a.used += n
+	return a.all[a.used-n : a.used : a.used]
+}
+
+// open returns an empty slice that can take n elements. What is used of it is kept by keep, before anything else is taken.
+func (a *arena[T]) open(n int) []T {
+	a.grow(n)
+	return a.all[a.used : a.used : a.used+n]
+}
+
+func (a *arena[T]) keep(some []T) []T {
+	a.used += len(some)
+	return some[:len(some):len(some)]
 }

@@ -63,7 +63,7 @@ func (v *view) narrowBy(sel []uint32, a *axis, passes func(value string) bool) [
 	case a.low != nil && kept == 1 && len(sel) == v.rows:
 		return v.rowsOf(a.low, byte(last))
 	}
-	narrowed := v.arena.room(len(sel))
+	narrowed := v.arena.open(len(sel))
 	if a.low != nil {
 		for _, row := range sel {
 			if keep[a.low[row]] {
@@ -82,7 +82,7 @@ func (v *view) narrowBy(sel []uint32, a *axis, passes func(value string) bool) [
 
 // rowsOf selects the rows of one code.
 func (v *view) rowsOf(low []byte, code byte) []uint32 {
-	found := v.arena.room(len(low))
+	found := v.arena.open(len(low))
 	for at := 0; ; at++ {
 		next := bytes.IndexByte(low[at:], code)
 		if next < 0 {
@@ -188,7 +188,7 @@ func (v *view) union(a, b []uint32) []uint32 {
 	if len(b) == 0 {
 		return a
 	}
-	all := v.arena.room(len(a) + len(b))
+	all := v.arena.open(len(a) + len(b))
 	for len(a) > 0 && len(b) > 0 {
 		if a[0] < b[0] {
 			all, a = append(all, a[0]), a[1:]
@@ -204,7 +204,7 @@ func (v *view) without(sel, some []uint32) []uint32 {
 	if len(some) == 0 {
 		return sel
 	}
-	rest := v.arena.room(len(sel) - len(some))
+	rest := v.arena.open(len(sel) - len(some))
 	for _, row := range sel {
 		if len(some) > 0 && some[0] == row {
 			some = some[1:]

@@ -17,7 +17,8 @@ import (
 // groupDay is what a group knows of the day that is being read.
 type groupDay struct {
 	entries [2]int64 // visitors, visits
-	singles []single
+	best    [2]int64 // the most that a member has of which all rows have been seen
+	singles []single // other members
 }
 
 // single is what one member, or a part of its rows, has: visitors, visits.
@@ -69,6 +70,7 @@ func (d *groupDay) add(j *job, number uint32, visitors, visits int64) {
 // settle adds the day's lower bounds.
 func (g *group) settle(j *job) {
 	low, all := g.day.entries, g.day.singles
+	low[0], low[1] = max(low[0], g.day.best[0]), max(low[1], g.day.best[1])
 	if byNumber := func(a, b single) int { return cmp.Compare(a.number, b.number) }; !slices.IsSortedFunc(all, byNumber) {
 		slices.SortFunc(all, byNumber)
 	}
@@ -93,6 +95,9 @@ type chosen struct {
 	compared              bool     // the next ones are known
 	coming                []uint32 // of views: those that are the first of it in a visit, a day or an hour
 	first, outside        []uint32 // of these: see comers
+	pages                 []int    // where in coming each page ends: rows are sorted by page
+	visitors, hourly      []int64  // of coming: HitVisitors, HourVisitors
+	visits                []int64  // of coming: HitVisits
 }
 
 // chosenHits parts the selection of a job by kind.
@@ -125,6 +130,12 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 	if err != nil {
 		return err
 	}
+	if p.unit == unitPath && p.set && !p.countsSingle() {
+		if rows, err = v.comers(j, rows); err != nil {
+			return err
+		}
+		sel = rows.coming // nothing else is asked for
+	}
 	v.slot(sel, axes)
 	if err := v.sumSingle(p, rows.views, rows.customs); err != nil {
 		return err
@@ -147,7 +158,7 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 		return nil
 	}
 	if p.unit != unitHost {
-		if err := v.addPages(j, gs, rows, visitors, touched); err != nil {
+		if err := v.addPages(j, gs, axes, rows, visitors, touched); err != nil {
 			return err
 		}
 	}
@@ -231,47 +242,106 @@ func (v *view) eachSlot(j *job, gs groups, axes []axis, fv, fs field, touched ma
 	}
 }
 
-// addPages adds firsts of a set of pages.
-func (v *view) addPages(j *job, gs groups, rows chosen, visitors Measure, touched map[*group]*job) error {
+// Fields that are not in use while a set of pages is added: they hold the sums of entries.
+const entryVisitors, entryVisits = pageViews, events
+
+// addPages adds firsts of a set of pages. The rows have got their groups from addHits.
+func (v *view) addPages(j *job, gs groups, axes []axis, rows chosen, visitors Measure, touched map[*group]*job) error {
 	if len(rows.views) == 0 {
 		return nil
 	}
-	axes, err := v.groupAxes(j, Path)
+	if err := v.loadColumns(Path); err != nil {
+		return err
+	}
+	rows, err := v.comers(j, rows)
 	if err != nil {
 		return err
 	}
-	rows, err = v.comers(j, rows)
-	if err != nil {
-		return err
-	}
-	sel, first, outside := rows.coming, rows.first, rows.outside
-	v.slot(sel, axes)
+	v.clearSums()
 	byHour := j.q.Interval == ByHour
-	// The other fields are not in use here: they hold the sums of entries and of members.
-	const entryVisitors, entryVisits, pageVisitors, pageVisits = pageViews, events, exactVisitors, exactVisits
-	v.sum(pageVisitors, visitors, sel)
-	v.sum(pageVisits, HitVisits, sel)
-	v.sum(entryVisitors, visitors, first)
-	v.sum(entryVisits, HitVisits, first)
-	v.sum(upperVisits, HitVisits, outside)
+	upper := rows.outside
 	if byHour {
-		v.sum(upperVisitors, visitors, sel) // may have been in the set since the hour before: the plain sum is the bound
-	} else {
-		v.sum(upperVisitors, visitors, outside)
+		upper = rows.coming // may have been in the set since the hour before: the plain sum is the bound
 	}
+	v.sum(entryVisitors, visitors, rows.first)
+	v.sum(entryVisits, HitVisits, rows.first)
+	v.sum(upperVisitors, visitors, upper)
+	v.sum(upperVisits, HitVisits, rows.outside)
 	v.flush(j, gs, axes, upperVisitors, upperVisits)
-	path := len(axes) - 1
-	v.eachSlot(j, gs, axes, pageVisitors, pageVisits, touched, func(d *groupDay, slot int, visitors, visits int64) {
-		d.entries[0] += v.sums[entryVisitors][slot]
+	v.eachSlot(j, gs, axes, entryVisitors, entryVisits, touched, func(d *groupDay, _ int, visitors, visits int64) {
+		d.entries[0] += visitors
 		if !byHour || j.plan.unit == unitPath || j.plan.oneMember { // else an event may have come in the hour before
-			d.entries[1] += v.sums[entryVisits][slot]
+			d.entries[1] += visits
 		}
-		if byHour {
-			visits = 0 // may have been on another page of the set in the hour before
-		}
-		d.add(j, v.pathNumber(v.keys[slot][path]), visitors, visits)
 	})
+	v.eachPage(j, gs, axes, &rows, touched)
 	return nil
+}
+
+// eachPage notes what each page of a set has in each group. A page whose rows are all in this block is done with at once, if
+// there is no other run of the day.
+func (v *view) eachPage(j *job, gs groups, axes []axis, rows *chosen, touched map[*group]*job) {
+	if cap(v.pairs) < len(v.keys) {
+		v.pairs = make([][2]int64, len(v.keys))
+	}
+	pairs, slots := v.pairs[:len(v.keys)], v.slots // all zero between pages
+	days := make([]*groupDay, len(v.keys))
+	visitors, byHour := rows.visitors, j.q.Interval == ByHour
+	if byHour {
+		visitors = rows.hourly
+	}
+	var met []uint32 // slots that have rows of the page
+	from := 0
+	for _, to := range rows.pages {
+		for i := from; i < to; i++ {
+			slot := slots[rows.coming[i]]
+			pair := &pairs[slot]
+			if pair[0]|pair[1] == 0 {
+				met = append(met, slot)
+			}
+			pair[0] += visitors[i]
+			pair[1] += rows.visits[i]
+		}
+		whole := v.alone && from > 0 && to < len(rows.coming)
+		for _, slot := range met {
+			sums := pairs[slot]
+			if pairs[slot] = [2]int64{}; sums == [2]int64{} {
+				continue
+			}
+			if byHour {
+				sums[1] = 0 // may have been on another page of the set in the hour before
+			}
+			if days[slot] == nil {
+				days[slot] = j.group(gs, v.key(j, int(slot), axes)).today(j, touched)
+			}
+			if d := days[slot]; whole {
+				d.best[0], d.best[1] = max(d.best[0], sums[0]), max(d.best[1], sums[1])
+			} else {
+				d.add(j, v.pathNumber(v.axes[Path].code(rows.coming[from])), sums[0], sums[1])
+			}
+		}
+		met, from = met[:0], to
+	}
+}
+
+// cutPages finds where each page ends in the rows that come to it, and what these rows count.
+func (v *view) cutPages(rows *chosen) {
+	path := &v.axes[Path]
+	for i, row := range rows.coming {
+		if i > 0 && path.code(row) != path.code(rows.coming[i-1]) {
+			rows.pages = append(rows.pages, i)
+		}
+	}
+	rows.pages = append(rows.pages, len(rows.coming))
+	for _, x := range []struct {
+		to *[]int64
+		m  Measure
+	}{{&rows.visitors, HitVisitors}, {&rows.hourly, HourVisitors}, {&rows.visits, HitVisits}} {
+		*x.to = v.counts.room(len(rows.coming))
+		for i, row := range rows.coming {
+			(*x.to)[i] = v.amounts[x.m].at(row)
+		}
+	}
 }
 
 // pathNumber returns the number of a path by its code.
@@ -323,13 +393,14 @@ func (v *view) comers(j *job, rows chosen) (chosen, error) {
 		rest = v.without(rest, inSet)
 	}
 	rows.compared, rows.outside = true, v.union(rows.first, rest)
+	v.cutPages(&rows)
 	v.hits[j.filters(v)] = rows
 	return rows, nil
 }
 
 // anyOf keeps the rows of which a measure is not zero.
 func (v *view) anyOf(sel []uint32, measures ...Measure) []uint32 {
-	found := v.arena.room(len(sel))
+	found := v.arena.open(len(sel))
 	for _, row := range sel {
 		for _, m := range measures {
 			if v.amounts[m].at(row) != 0 {

@@ -252,3 +252,8 @@ func (p *plan) column(t Table, c Column) Column {
 	}
 	return c
 }
+
+// countsSingle reports whether single hits are counted in the table Hits, besides visitors and visits.
+func (p *plan) countsSingle() bool {
+	return !p.singleWhole && (p.wants[PageViews] || p.wants[Events]) || p.wants[TimeOnPage] || p.wants[ScrollDepth]
+}

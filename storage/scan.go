@@ -321,7 +321,13 @@ func (w *worker) fail(i int, day Day, left string) {
 // runs adds the runs of a day to the groups of their jobs.
 func (w *worker) runs(sources []source) error {
 	touched := make(map[*group]*job) // groups with bounds to settle at the end of the day
-	w.view.numbers = make(numbers)
+	runs := 0
+	for _, from := range sources {
+		if from.run.ref.table == w.table {
+			runs++
+		}
+	}
+	w.view.numbers, w.view.alone = make(numbers), runs == 1
 	for _, from := range sources {
 		if err := w.run(from, touched); err != nil {
 			return err

@@ -19,6 +19,11 @@ func (v *view) slot(sel []uint32, axes []axis) {
 	} else {
 		v.slotSparse(sel, axes)
 	}
+	v.clearSums()
+}
+
+// clearSums begins new sums for the same slots.
+func (v *view) clearSums() {
 	for f := range v.sums {
 		if cap(v.sums[f]) < len(v.keys) {
 			v.sums[f] = make([]int64, len(v.keys))

@@ -12,11 +12,13 @@ const (
 // Work goes column by column: a selection lists rows, slots give each row its group, and a sum is one loop.
 type view struct {
 	shelf
-	run   *run
-	n     int      // number of the block in the run
-	rows  int      // of the block
-	ids   []uint32 // 0, 1, 2, ...
-	arena arena    // of selections
+	run    *run
+	n      int           // number of the block in the run
+	rows   int           // of the block
+	alone  bool          // the run is the only one of its day
+	ids    []uint32      // 0, 1, 2, ...
+	arena  arena[uint32] // of selections
+	counts arena[int64]
 	// selected are the rows that pass the filters of a job, by their text.
 	selected map[string][]uint32
 	props    map[string]axis   // values of properties, by key
@@ -29,6 +31,7 @@ type view struct {
 	dense  []uint32  // by combination of codes: slot, or noSlot
 	sparse map[slotKey]uint32
 	sums   [fields][]int64 // by slot
+	pairs  [][2]int64      // by slot; see eachPage
 }
 
 // slotKey are the codes that make up a group within a block: those of the dimensions, the hour, and of what visitors are
@@ -39,6 +42,7 @@ func (v *view) reset(r *run, n int) {
 	v.run, v.n, v.rows = r, n, r.head.blockRows[n]
 	v.shelf.reset()
 	v.arena.reset()
+	v.counts.reset()
 	if v.selected == nil {
 		v.selected, v.props, v.hits = make(map[string][]uint32), make(map[string]axis), make(map[string]chosen)
 	}
