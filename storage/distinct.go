@@ -130,7 +130,7 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 	if err != nil {
 		return err
 	}
-	if p.unit == unitPath && p.set && !p.countsSingle() {
+	if p.unit == unitPath && p.set && !p.countsSingle() && !v.rolled() {
 		if rows, err = v.comers(j, rows); err != nil {
 			return err
 		}
@@ -145,16 +145,19 @@ func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job)
 	if j.q.Interval == ByHour {
 		visitors = HourVisitors
 	}
-	if distinct && !p.set {
+	if distinct && (!p.set || v.rolled()) { // a rollup by name counts page views of the name once, too
 		if err := v.loadMeasures(visitors, HitVisits); err != nil {
 			return err
 		}
 		firsts := map[unit][]uint32{unitPath: rows.views, unitName: rows.customs, unitHost: rows.hosts}[p.unit]
+		if p.set {
+			firsts = v.union(rows.views, rows.customs)
+		}
 		v.sum(exactVisitors, visitors, firsts)
 		v.sum(exactVisits, HitVisits, firsts)
 	}
 	v.flush(j, gs, axes, hitFields...)
-	if !distinct || !p.set {
+	if !distinct || !p.set || v.rolled() {
 		return nil
 	}
 	if p.unit != unitHost {

@@ -39,7 +39,7 @@ var (
 
 	// rolled are the columns of each table that rollups are made of, besides the total and the hour. For hits only those matter of
 	// which visitors are the first: the others are answered by visits.
-	rolledHits   = []Column{Path, Hostname}
+	rolledHits   = []Column{Path, Hostname, Name}
 	rolledVisits = append([]Column{Entry, Exit}, attributeColumns...)
 )
 
@@ -113,12 +113,25 @@ func (r *roller) add(dims *[columns]string, sums *[maxMeasures]int64) {
 			continue
 		}
 		before := len(c.sums)
-		c.sums.add(rolledKey{dims[Kind], dims[c.column]}, sums)
+		key := rolledKey{dims[Kind], dims[c.column]}
+		if c.column == Name && dims[Kind] == KindPageView && dims[Previous] != "" {
+			c.sums.add(key, withoutFirsts(sums))
+		} else {
+			c.sums.add(key, sums)
+		}
 		r.values += len(c.sums) - before
 	}
 	if r.values > maxRolled {
 		r.omit()
 	}
+}
+
+// withoutFirsts leaves out whose first page this is. Page views share a name: whoever has one is counted at the first page
+// of all, where there is no page before it.
+func withoutFirsts(sums *[maxMeasures]int64) *[maxMeasures]int64 {
+	rest := *sums
+	rest[HitVisits], rest[HitVisitors], rest[HourVisitors] = 0, 0, 0
+	return &rest
 }
 
 // omit drops the column with the most values.
