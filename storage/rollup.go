@@ -246,24 +246,24 @@ func (r *roller) writeRows(w *runWriter) error {
 	return nil
 }
 
-// omits reports whether the run, a rollup, does not hold a column.
-func (r *run) omits(of string, b *block) (bool, error) {
-	b.reset(r.head.blockRows[0])
-	if err := r.loadColumn(0, b, RollupOf); err != nil {
-		return false, err
+// omitted lists the columns that the run, a rollup, does not hold: nearly always none. It leaves its first block in the view.
+func (v *view) omitted(rollup *run) (map[string]bool, error) {
+	v.reset(rollup, 0)
+	if err := v.loadColumns(RollupOf); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(b.dicts[RollupOf], rollupOmitted) {
-		return false, nil
+	rows := v.rowsOfRollup(rollupOmitted)
+	if len(rows) == 0 {
+		return nil, nil
 	}
-	if err := r.loadColumn(0, b, RollupValue); err != nil {
-		return false, err
+	if err := v.loadColumns(RollupValue); err != nil {
+		return nil, err
 	}
-	for i := range b.rows {
-		if b.dicts[RollupOf][b.codes[RollupOf][i]] == rollupOmitted && b.dicts[RollupValue][b.codes[RollupValue][i]] == of {
-			return true, nil
-		}
+	omitted, value := make(map[string]bool), &v.axes[RollupValue]
+	for _, row := range rows {
+		omitted[value.dict[value.code(row)]] = true
 	}
-	return false, nil
+	return omitted, nil
 }
 
 // rolledBy returns the column whose rollup answers a job from a table. ok is false if none does: with filters over

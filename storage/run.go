@@ -15,9 +15,19 @@ const (
 	// wholeBytes is the largest closed run whose columns are packed together in one chunk: few keys for small sites. It is
 	// not in the header, so that headers of many days are read fast. Larger ones gain by reading few columns.
 	wholeBytes = 16 << 10
+	// wholeRollupBytes is the same for rollups, of which a report reads nearly everything.
+	wholeRollupBytes = 128 << 10
 	// wholeColumn is the number in the key of that chunk.
 	wholeColumn = 255
 )
+
+// whole is the size up to which a closed run is packed together.
+func (s *schema) whole() int {
+	if s.table != s.table.base() {
+		return wholeRollupBytes
+	}
+	return wholeBytes
+}
 
 // header is the value of a run's header key: how many rows each block has, and where the columns are.
 type header struct {

@@ -110,7 +110,7 @@ func (w *runWriter) finish() (header, error) {
 		if w.head.inline = joinBlock(w.s, b, inlineBytes); w.head.inline != nil {
 			return w.head, nil
 		}
-	} else if joined := joinBlock(w.s, b, wholeBytes); joined != nil {
+	} else if joined := joinBlock(w.s, b, w.s.whole()); joined != nil {
 		w.head.whole = true
 		packed := w.db.codec.pack(w.db.codec.tidy, joined, 0, b.rows)
 		w.pending = append(w.pending, badgerEntry{w.ref.chunkKey(0, wholeColumn), packed})

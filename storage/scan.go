@@ -235,7 +235,6 @@ type worker struct {
 	jobs   []*job
 	groups []groups   // by job
 	failed []*notKept // by job: why it has no answer
-	block  block
 	view   *view
 	err    error
 }
@@ -296,13 +295,12 @@ type source struct {
 
 // split parts jobs into those that a rollup answers and the rest.
 func (w *worker) split(rollup *run, jobs []int) (by, rest []int, err error) {
+	omitted, err := w.view.omitted(rollup)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, i := range jobs {
-		of, _ := w.jobs[i].rolledBy(w.table)
-		omitted, err := rollup.omits(of, &w.block)
-		if err != nil {
-			return nil, nil, err
-		}
-		if omitted {
+		if of, _ := w.jobs[i].rolledBy(w.table); omitted[of] {
 			rest = append(rest, i)
 		} else {
 			by = append(by, i)
@@ -351,7 +349,7 @@ func (w *worker) run(from source, touched map[*group]*job) error {
 		if len(jobs) == 0 {
 			break
 		}
-		w.view.reset(r, n)
+		w.view.set(r, n)
 		for _, i := range jobs {
 			if err := w.sc.ctx.Err(); err != nil {
 				return err

@@ -38,6 +38,13 @@ type view struct {
 // the first, which is one or two columns.
 type slotKey [maxGroupBy + 3]uint16
 
+// set makes a block the one to look at. What is loaded of it stays.
+func (v *view) set(r *run, n int) {
+	if v.run != r || v.n != n {
+		v.reset(r, n)
+	}
+}
+
 func (v *view) reset(r *run, n int) {
 	v.run, v.n, v.rows = r, n, r.head.blockRows[n]
 	v.shelf.reset()
