@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 const (
@@ -282,36 +283,47 @@ func (to *base) resolve(dict []string, codes []uint16) bool {
 
 // decodeDict reads n front-coded values. They share the memory of one string.
 func decodeDict(src []byte, n int) (dict []string, rest []byte, err error) {
-	if n > len(src) {
-		return nil, nil, corruptf("dictionary of %d values in %d bytes", n, len(src))
+	size, err := measureDict(src, n)
+	if err != nil {
+		return nil, nil, err
 	}
-	ends := make([]int, n)
-	text := make([]byte, 0, 2*len(src))
-	start := 0 // of the value before
-	for i := range ends {
-		var shared, own uint64
-		if shared, src, err = readUvarint(src); err != nil {
-			return nil, nil, err
-		}
-		if own, src, err = readUvarint(src); err != nil {
-			return nil, nil, err
-		}
-		if shared > uint64(len(text)-start) || own > uint64(len(src)) || len(text)+int(shared+own) > maxChunkBytes {
-			return nil, nil, corruptf("dictionary value runs past the end")
-		}
-		last := text[start : start+int(shared)]
-		start = len(text)
-		text = append(append(text, last...), src[:own]...)
-		src = src[own:]
-		ends[i] = len(text)
-	}
-	all, start := string(text), 0
+	var text strings.Builder
+	text.Grow(size) // never moves, so that what is cut from it is cut once
 	dict = make([]string, n)
-	for i, end := range ends {
-		dict[i] = all[start:end]
-		start = end
+	last := ""
+	for i := range dict {
+		shared, k := binary.Uvarint(src)
+		own, l := binary.Uvarint(src[k:])
+		src = src[k+l:]
+		start := text.Len()
+		text.WriteString(last[:shared])
+		text.Write(src[:own])
+		src = src[own:]
+		last = text.String()[start:]
+		dict[i] = last
 	}
 	return dict, src, nil
+}
+
+// measureDict checks n front-coded values, and returns their length.
+func measureDict(src []byte, n int) (size int, err error) {
+	last := uint64(0)
+	for range n {
+		var shared, own uint64
+		if shared, src, err = readUvarint(src); err != nil {
+			return 0, err
+		}
+		if own, src, err = readUvarint(src); err != nil {
+			return 0, err
+		}
+		if shared > last || own > uint64(len(src)) || size+int(shared+own) > maxChunkBytes {
+			return 0, corruptf("dictionary value runs past the end")
+		}
+		src = src[own:]
+		last = shared + own
+		size += int(last)
+	}
+	return size, nil
 }
 
 func readUvarint(src []byte) (uint64, []byte, error) {
