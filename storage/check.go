@@ -60,7 +60,8 @@ func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := prepareDir(dir); err != nil {
+	version, err := prepareDir(dir)
+	if err != nil {
 		return report, fmt.Errorf("check store: %w", err)
 	}
 	if err := errors.Join(checkKeyLength(o.EncryptionKey), checkKey(filepath.Join(dir, badgerDir), o.EncryptionKey)); err != nil {
@@ -72,6 +73,9 @@ func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error)
 	}
 	opts := badgerOptions(filepath.Join(dir, badgerDir), o.Options)
 	lost, err := checkFiles(dir, opts, o, k, &report)
+	if err == nil && !report.FilesOnly {
+		err = upgradeStore(dir, version, o.Options) // contents are looked at as they are today
+	}
 	if err == nil && !report.FilesOnly {
 		err = checkContents(ctx, dir, opts, o, k, lost, &report)
 	}

@@ -16,7 +16,7 @@ import (
 
 const (
 	// Format is the version of everything that FORMAT.md describes.
-	Format = 1
+	Format = 2
 	// formatFile holds the version as text, so that it can be read before Badger touches anything.
 	formatFile   = "format"
 	formatPrefix = "dachs store, format "
@@ -36,7 +36,9 @@ type Options struct {
 	Logger        *slog.Logger     // nil: silent
 	Now           func() time.Time // nil: time.Now
 
-	free func(dir string) (uint64, error) // nil: freeSpace; for tests of a full disk
+	free  func(dir string) (uint64, error) // nil: freeSpace; for tests of a full disk
+	fault func(step string)                // nil: nothing; for tests of upgrades that end at any step
+	batch int                              // 0: importBytes; how much an upgrade gathers, for tests
 }
 
 var (
@@ -103,9 +105,11 @@ type DB struct {
 	owned   sync.WaitGroup // the goroutines for writing, merging and syncing
 }
 
-// Open opens the store in dir and makes it if dir is empty or missing (mode 0700).
-// Errors wrap ErrLocked, ErrVersion, ErrDamaged, ErrRestoring, ErrKeyMissing, ErrKeyWrong or ErrNotEncrypted where they fit,
-// and name a remedy. After an error nothing on disk has changed.
+// Open opens the store in dir and makes it if dir is empty or missing (mode 0700). A store of an older format is upgraded
+// first, which is logged; the old one stays beside it as a snapshot.
+// Errors wrap ErrLocked, ErrVersion, ErrDamaged, ErrRestoring, ErrKeyMissing, ErrKeyWrong, ErrNotEncrypted or, where an upgrade
+// needs more space, ErrUnavailable where they fit, and name a remedy. After an error nothing on disk has changed, but what
+// an upgrade had begun may be finished.
 func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -113,12 +117,24 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.free == nil {
+		o.free = freeSpace
+	}
 	if err := checkKeyLength(o.EncryptionKey); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	if err := prepareDir(dir); err != nil {
+	version, err := prepareDir(dir)
+	if err == nil {
+		err = upgradeStore(dir, version, o)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	return open(dir, o)
+}
+
+// open opens a store of the present format.
+func open(dir string, o Options) (*DB, error) {
 	if err := checkKey(filepath.Join(dir, badgerDir), o.EncryptionKey); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -143,9 +159,6 @@ func Open(dir string, o Options) (*DB, error) {
 	c, err := newCodec()
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
-	}
-	if o.free == nil {
-		o.free = freeSpace
 	}
 	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.space.pending = db.pendingCompaction
@@ -183,36 +196,42 @@ func (db *DB) load() error {
 	return db.merges.load(db)
 }
 
-// prepareDir makes the directory and checks that what is in it is ours and not newer than we are.
-func prepareDir(dir string) error {
+// prepareDir makes the directory and checks that what is in it is ours and not newer than we are. It returns the format.
+func prepareDir(dir string) (version int, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("%w: give this user write access, or choose another directory", err)
+		return 0, fmt.Errorf("%w: give this user write access, or choose another directory", err)
 	}
 	if err := checkMark(dir); err != nil {
-		return err
+		return 0, err
 	}
+	version, err = readFormat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Format, makeFormat(dir, Format)
+	}
+	return version, err
+}
+
+// readFormat returns the format of the store in a directory, if this version can open it.
+func readFormat(dir string) (version int, err error) {
 	name := filepath.Join(dir, formatFile)
 	text, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeFormat(dir, name, Format)
-	}
 	if err != nil {
-		return fmt.Errorf("%w: give this user read access, or choose another directory", err)
+		return 0, fmt.Errorf("%w: give this user read access, or choose another directory", err)
 	}
-	var version int
 	if _, err := fmt.Sscanf(string(text), formatPrefix+"%d", &version); err != nil {
-		return fmt.Errorf("%s: %w: choose another directory", name, ErrVersion)
+		return 0, fmt.Errorf("%s: %w: choose another directory", name, ErrVersion)
 	}
-	if version != Format {
-		return fmt.Errorf("%s: %w: it has format %d, this version reads %d: install the version of Dachs that wrote it, or a newer one",
+	if version != Format && moverOf(version) == nil {
+		return 0, fmt.Errorf("%s: %w: it has format %d, this version reads 1 to %d: install the version of Dachs that wrote it, or a newer one",
 			dir, ErrVersion, version, Format)
 	}
-	return nil
+	return version, nil
 }
 
 // makeFormat marks a new store. The name appears last and at once, so that a crash leaves no half of it, and two
 // first starts at the same time do not disturb each other.
-func makeFormat(dir, name string, format int) error {
+func makeFormat(dir string, format int) error {
+	name := filepath.Join(dir, formatFile)
 	if _, err := os.Stat(filepath.Join(dir, badgerDir)); err == nil {
 		if _, err := os.Stat(name); err == nil {
 			return nil // another start has just made it

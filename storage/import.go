@@ -126,8 +126,7 @@ func (im *Import) Commit(f Fingerprint, again bool) error {
 	today, keep, _ := db.today(im.site)
 	if im.oldest < keep.oldest(today) {
 		im.extended = true
-		site.Keep.Detail = int(today-im.oldest) + defaultDays
-		site.Keep.Totals = max(keep.Totals, site.Keep.Detail)
+		site.Keep = site.Keep.reach(today, im.oldest)
 	}
 	refs := make([]runRef, 0, len(im.runs))
 	err := db.update(func(txn *badger.Txn) error {

@@ -235,7 +235,7 @@ func claimDir(dir string, format int) error {
 	if err = errors.Join(err, mark.Sync(), mark.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return err
 	}
-	return makeFormat(dir, filepath.Join(dir, formatFile), format)
+	return makeFormat(dir, format)
 }
 
 // releaseDir brings all files of a closed store to the disk, and removes the mark last.

@@ -39,6 +39,14 @@ func (k Retention) OrDefault() Retention {
 	return k
 }
 
+// reach returns what a site keeps once it keeps a day as long as new ones are by default.
+func (k Retention) reach(today, day Day) Retention {
+	before := k.OrDefault()
+	k.Detail = int(today-day) + defaultDays
+	k.Totals = max(before.Totals, k.Detail)
+	return k
+}
+
 // Check returns an error that says what is wrong with the numbers.
 func (k Retention) Check() error {
 	for _, days := range []int{k.Hours, k.Detail, k.Totals} {
