@@ -421,7 +421,7 @@ func pack(dir string) ([]byte, error) {
 		_, err = io.Copy(w, f)
 		return errors.Join(err, f.Close())
 	}
-	err = cmp.Or(put(formatFile), put(badgerDir))
+	err = cmp.Or(put(formatFile), put(markFile), put(badgerDir))
 	files, globErr := filepath.Glob(filepath.Join(dir, badgerDir, "*"))
 	err = cmp.Or(err, globErr)
 	for _, name := range files {

@@ -26,6 +26,7 @@ func TestUpgradeKeepsTheOldStore(t *testing.T) {
 	dir, f := unpackFixture(t, 1)
 	login := badger.NewEntry(recordKey(recordLogin, "0"), []byte(`"2040-01-01T00:00:00Z"`)).WithTTL(time.Hour)
 	mustWriteBadger(t, filepath.Join(dir, badgerDir), login)
+	mustMark(t, dir)
 	before := fingerprints(t, dir)
 	var log bytes.Buffer
 	db, err := Open(dir, Options{Now: f.clock(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -44,7 +45,7 @@ func TestUpgradeKeepsTheOldStore(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", want, &log)
 		}
 	}
-	if got := names(t, dir); gocmp.Diff([]string{"badger", "before-format-2", "format"}, got) != "" {
+	if got := names(t, dir); gocmp.Diff([]string{"badger", "before-format-2", "format", "mark"}, got) != "" {
 		t.Errorf("the directory has %v", got)
 	}
 	db = openAt(t, dir, f.Made)
@@ -127,6 +128,7 @@ var upgradeSteps = []string{
 func TestUpgradeKilled(t *testing.T) {
 	t.Parallel()
 	dir, f := unpackFixture(t, 1)
+	mustMark(t, dir)
 	before := fingerprints(t, dir)
 	for _, step := range upgradeSteps {
 		killUpgrade(t, dir, step)
@@ -138,6 +140,7 @@ func TestUpgradeKilled(t *testing.T) {
 	for _, step := range upgradeSteps {
 		t.Run(step, func(t *testing.T) {
 			dir, f := unpackFixture(t, 1)
+			mustMark(t, dir)
 			killUpgrade(t, dir, step)
 			checkUpgraded(t, dir, f, before)
 		})
@@ -227,10 +230,50 @@ func TestUpgradeRefused(t *testing.T) {
 	}
 	mustWriteBadger(t, filepath.Join(dir, badgerDir), badger.NewEntry(runRef{site: 1, table: Hits, day: 20000, id: 1}.headerKey(), []byte{1, 0}))
 	before = fingerprints(t, dir)
-	f("", plenty, errCorrupt, "run 0000000000000001: data is damaged: block of 0 rows; the store is as it was")
+	f("", plenty, ErrDamaged, "run 0000000000000001: data is damaged: block of 0 rows; the store is as it was")
 	if diff := gocmp.Diff(before, fingerprints(t, dir)); diff != "" {
 		t.Errorf("something was changed:\n%s", diff)
 	}
+}
+
+// mustMark notes a commit of the old store, which format 1 did not do: the mark belongs to the snapshot then.
+func mustMark(t *testing.T, dir string) {
+	t.Helper()
+	if err := writeMark(dir, 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUpgradeByCheck checks an old store, and one whose files are damaged.
+func TestUpgradeByCheck(t *testing.T) {
+	t.Parallel()
+	dir, f := unpackFixture(t, 1)
+	name := filepath.Join(dir, badgerDir, "MANIFEST")
+	manifest, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest[len(manifest)/2] ^= 1
+	write(t, name, string(manifest))
+	before := fingerprints(t, dir)
+	if db, err := Open(dir, Options{Now: f.clock()}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "dachs check") {
+		t.Errorf("Open of a damaged old store = %v", err)
+		if err == nil {
+			db.Close()
+		}
+	}
+	if report, err := Check(t.Context(), dir, CheckOptions{Options: Options{Now: f.clock()}}); err != nil || len(report.Findings) == 0 {
+		t.Errorf("Check of a damaged old store = %+v, %v", report, err)
+	}
+	if diff := gocmp.Diff(before, fingerprints(t, dir)); diff != "" {
+		t.Errorf("something was changed:\n%s", diff)
+	}
+	manifest[len(manifest)/2] ^= 1
+	write(t, name, string(manifest))
+	if report, err := Check(t.Context(), dir, CheckOptions{Options: Options{Now: f.clock()}}); err != nil || len(report.Findings) != 0 {
+		t.Errorf("Check of an old store = %+v, %v", report, err)
+	}
+	f.totals().compare(t, openAt(t, dir, f.Made), "after the check")
 }
 
 // mustWriteBadger sets a key of a closed store.
@@ -318,7 +361,7 @@ func TestUpgradeDecodes(t *testing.T) {
 	sums([]int64{1 << 16, -2}, 4, 0, 0, 1, 0, 254, 255, 255, 255)
 	sums([]int64{1 << 40, -1}, 8, 0, 0, 0, 0, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255)
 	for _, src := range [][]byte{{}, {0}, {0, 1, 1}, {1, 1}, {3, 1, 1, 1, 1, 1, 1}, {2, 1, 1}} {
-		if got, err := decodeSums1(src, 2, nil); !errors.Is(err, errCorrupt) {
+		if got, err := decodeSums1(src, 2, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("decodeSums1(%v) = %v, %v", src, got, err)
 		}
 	}
@@ -339,7 +382,7 @@ func TestUpgradeDecodes(t *testing.T) {
 		t.Errorf("decodeColumn1 = %v, %v, %v", got, codes, err)
 	}
 	for _, end := range [][]byte{{}, {1, 0, 43}, {1, 0, 44, 1}} {
-		if _, codes, err := decodeColumn1(append(slices.Clone(src), end...), 2, nil); !errors.Is(err, errCorrupt) {
+		if _, codes, err := decodeColumn1(append(slices.Clone(src), end...), 2, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("decodeColumn1 with codes %v = %v, %v", end, codes, err)
 		}
 	}
