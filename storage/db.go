@@ -38,7 +38,7 @@ type Options struct {
 
 	free  func(dir string) (uint64, error) // nil: freeSpace; for tests of a full disk
 	fault func(step string)                // nil: nothing; for tests of upgrades that end at any step
-	batch int                              // 0: importBytes; how much an upgrade gathers, for tests
+	batch int                              // 0: upgradeBatch; for tests
 }
 
 var (

@@ -54,7 +54,7 @@ type format1 struct {
 }
 
 // moveFormat1 copies records and fingerprints of imports as they are, and writes all tuples anew, a run for each day or
-// for each importBytes of it. Rollups are made, and hours leave old days, when the days are closed after the upgrade.
+// for each upgradeBatch of it. Rollups are made, and hours leave old days, when the days are closed after the upgrade.
 func moveFormat1(u *upgrade, from *badger.DB, to *DB) error {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxChunkBytes))
 	if err != nil {
@@ -128,7 +128,7 @@ func (m *format1) move(refs []runRef) error {
 		if err := m.read(ref); err != nil {
 			return fmt.Errorf("read %s of %s, site %d, run %016x: %w", schemaOf1(ref.table).name, ref.day, ref.site, ref.id, err)
 		}
-		if m.sums.bytes >= cmp.Or(m.u.o.batch, importBytes) {
+		if m.sums.bytes >= cmp.Or(m.u.o.batch, upgradeBatch) {
 			if err := m.write(); err != nil {
 				return err
 			}

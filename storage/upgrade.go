@@ -33,9 +33,12 @@ const (
 	snapshotPrefix   = "before-format-"
 	// upgradeEvery is how often an upgrade says how far it is.
 	upgradeEvery = 5 * time.Second
-	// upgradeBytes is how much of a store, by the size of its tables, is upgraded in a second on two slow cores. It is for
-	// a rough idea only.
-	upgradeBytes = 2 << 20
+	// upgradeBytes is how much of a store, by the size of its tables, is upgraded in a second on two slow cores: some 150,000
+	// page views. It is for a rough idea only.
+	upgradeBytes = 4 << 20
+	// upgradeBatch is how much is gathered in memory before it is written. More leaves less to merge; an upgrade should not
+	// need more memory than the server has had so far.
+	upgradeBatch = 16 << 20
 )
 
 // mover writes all that a store of an old format holds into a new and empty one.
