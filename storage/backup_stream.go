@@ -18,8 +18,10 @@ import (
 const (
 	// BackupVersion is the version of the envelope and of the body; what lies in the body has the store's Format.
 	BackupVersion = 1
-	backupLine    = "dachs backup %d, store format %d\n"
-	maxBackupLine = 64
+	// firstBackupFormat is the first store format of which there are backups.
+	firstBackupFormat = 2
+	backupLine        = "dachs backup %d, store format %d\n"
+	maxBackupLine     = 64
 	// backupPart is how many bytes of body are compressed at once: it bounds the memory of both sides. Larger ones would
 	// not compress better by much, since chunks are compressed already.
 	backupPart = 1 << 20
@@ -156,7 +158,7 @@ func (p *partReader) line() (format int, err error) {
 	if len(head) < len(line) || string(head[:len(line)]) != line {
 		return 0, fmt.Errorf("%w: it does not begin as backups of Dachs do", ErrBackup)
 	}
-	if version != BackupVersion || format > Format || format < 1 {
+	if version != BackupVersion || format > Format || format < firstBackupFormat {
 		return 0, fmt.Errorf("%w: it is a backup of version %d of store format %d, this version of Dachs reads %d and up to %d: install the version that wrote it, or a newer one",
 			ErrVersion, version, format, BackupVersion, Format)
 	}

@@ -52,7 +52,8 @@ func TestDamagedBackupsAreRefused(t *testing.T) {
 	check("one byte more", append(slices.Clone(backup), 0))
 	check("twice", append(slices.Clone(backup), backup...))
 	check("a text", []byte(strings.Repeat("something else\n", 50)))
-	check("of a newer format", bytes.Replace(backup, []byte("format 1\n"), []byte("format 9\n"), 1))
+	check("of a newer format", bytes.Replace(backup, fmt.Appendf(nil, "format %d\n", Format), []byte("format 9\n"), 1))
+	check("of a format without backups", bytes.Replace(backup, fmt.Appendf(nil, "format %d\n", Format), []byte("format 1\n"), 1))
 	check("of a newer kind", bytes.Replace(backup, []byte("backup 1,"), []byte("backup 2,"), 1))
 }
 
@@ -71,7 +72,7 @@ func TestDamagedBackupsLeaveNoStore(t *testing.T) {
 	}{
 		"empty":                 {nil, false},
 		"line":                  {flip(3), false},
-		"length of a part":      {flip(len("dachs backup 1, store format 1\n")), false},
+		"length of a part":      {flip(len(fmt.Sprintf(backupLine, BackupVersion, Format))), false},
 		"in the part":           {flip(n / 2), true},
 		"end mark":              {flip(n - 33), true},
 		"checksum":              {flip(n - 1), true},
@@ -162,7 +163,7 @@ func TestRestoreRefusesAtOnce(t *testing.T) {
 		"one twice":          {[][]byte{full, first, first}, "backup-2: backup cannot be used: it does not build on backup-1"},
 		"not a backup":       {[][]byte{[]byte("hello")}, "does not begin as backups of Dachs do"},
 		"last is cut":        {[][]byte{full, first[:40]}, "backup-1: backup cannot be used: it ends early"},
-		"of a newer version": {[][]byte{bytes.Replace(full, []byte("format 1\n"), []byte("format 7\n"), 1)}, "install the version that wrote it, or a newer one"},
+		"of a newer version": {[][]byte{bytes.Replace(full, fmt.Appendf(nil, "format %d\n", Format), []byte("format 7\n"), 1)}, "install the version that wrote it, or a newer one"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +279,7 @@ func FuzzReadBackup(f *testing.F) {
 	backup := smallBackup(f)
 	body := bodyOf(f, backup)
 	f.Add(backup, body)
-	f.Add([]byte("dachs backup 1, store format 1\n"), []byte{})
+	f.Add(fmt.Appendf(nil, backupLine, BackupVersion, Format), []byte{})
 	f.Add([]byte{}, append(make([]byte, 33), 0, 0, 0, 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, file, body []byte) {
 		if _, info, err := VerifyBackup(bytes.NewReader(file)); err == nil && info.Bytes != int64(len(file)) {
