@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -99,6 +100,10 @@ func (c *check) checkRun(ref runRef) error {
 	}
 	rows, recount, err := c.readRun(item, !rollup && ref.level >= closedLevel)
 	switch {
+	case ref.table.monthly() && err != nil:
+		c.add(c.dropRun(ref), "drop it: it is made anew from its days", "%s: %v", c.named(ref), err)
+	case ref.table.monthly():
+		return c.checkMonth(ref, item)
 	case rollup && err != nil:
 		if _, missing := c.txn.Get(ref.rolledRun().headerKey()); missing != nil { // else it is found with its run
 			c.add(c.dropRun(ref), "drop it: its day loses all totals", "%s: %v", c.named(ref), err)
@@ -312,4 +317,47 @@ func (re *recount) differs(ref runRef, had map[rollupRow][maxMeasures]int64) str
 	}
 	slices.Sort(names)
 	return "sums that are not those of its run: " + strings.Join(names, ", ")
+}
+
+// checkMonth compares the run of a month with the rollups that it is made from, if these are all still there.
+func (c *check) checkMonth(ref runRef, item *badger.Item) error {
+	table := ref.table.base().rollups()
+	var rollups []runRef
+	for _, r := range c.refs {
+		if r.site == ref.site && r.table == table && r.day.month() == ref.day {
+			rollups = append(rollups, r)
+		}
+	}
+	sortRefs(rollups)
+	if monthID(rollups) != ref.id {
+		return nil // void, and soon made anew
+	}
+	had, err := c.rollupRows(item)
+	if err != nil {
+		return err // it has just been read
+	}
+	sums := make(map[rollupRow][maxMeasures]int64)
+	for _, r := range rollups {
+		day, err := c.txn.Get(r.headerKey())
+		if err != nil {
+			return err
+		}
+		rows, err := c.rollupRows(day)
+		if err != nil {
+			return nil // found with the day
+		}
+		for row, n := range rows {
+			sum := sums[row]
+			for m := range sum {
+				sum[m] += n[m]
+			}
+			if sums[row] = sum; sum == [maxMeasures]int64{} {
+				delete(sums, row)
+			}
+		}
+	}
+	if !maps.Equal(sums, had) {
+		c.add(c.dropRun(ref), "drop it: it is made anew from its days", "%s: sums that are not those of its days", c.named(ref))
+	}
+	return nil
 }

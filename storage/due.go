@@ -17,10 +17,11 @@ type merges struct {
 	added   map[partition]int  // runs that were added since the partition was last looked at
 	watched map[partition]bool // partitions that will be due when a day comes; true if they are one closed run that is to become coarse
 	due     map[partition]bool
-	busy    bool // what is due is being merged, or old versions are being purged
-	stale   bool // what merges and removals have left behind is to be purged
-	hurry   bool // purge as soon as nothing is due
-	expire  bool // old days are to be let go now
+	busy    bool            // what is due is being merged, or old versions are being purged
+	stale   bool            // what merges and removals have left behind is to be purged
+	hurry   bool            // purge as soon as nothing is due
+	expire  bool            // old days are to be let go now
+	months  map[uint32]bool // sites whose months may have changed
 }
 
 // load finds the partitions of the store that are not one coarse run.
@@ -29,6 +30,10 @@ func (m *merges) load(db *DB) error {
 	m.added = make(map[partition]int)
 	m.watched = make(map[partition]bool)
 	m.due = make(map[partition]bool)
+	m.months = make(map[uint32]bool)
+	for _, s := range db.Sites() {
+		m.months[s.ID] = true
+	}
 	err := db.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixHeader}})
 		defer it.Close()
@@ -168,6 +173,26 @@ func (m *merges) letGo() {
 	m.signal()
 }
 
+// noteMonths notes that the months of a site may have changed. They are looked at when nothing is due.
+func (m *merges) noteMonths(site uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.months[site] = true
+}
+
+// takeMonths takes a site whose months are to be looked at. Then it is busy until the next next.
+func (m *merges) takeMonths() (site uint32, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for site = range m.months {
+		delete(m.months, site)
+		m.busy = true
+		m.signal()
+		return site, true
+	}
+	return 0, false
+}
+
 // takeExpire reports whether somebody has asked for that. Then it is busy until the next next.
 func (m *merges) takeExpire() bool {
 	m.mu.Lock()
@@ -198,5 +223,5 @@ func (m *merges) settled(purged bool) bool {
 		m.hurry = true
 		m.signal()
 	}
-	return len(m.due) == 0 && !m.busy && !m.expire && !(purged && m.stale)
+	return len(m.due) == 0 && len(m.months) == 0 && !m.busy && !m.expire && !(purged && m.stale)
 }

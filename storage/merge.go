@@ -92,6 +92,7 @@ func (db *DB) merge() {
 				return
 			}
 		}
+		db.catchUp()
 		if now := time.Now(); db.merges.takePurge(now.Sub(purged) >= purgeEvery) {
 			purged = now
 			switch err := db.purge(); {
@@ -280,6 +281,9 @@ func (db *DB) mergeRuns(p partition, refs []runRef, level uint8) error {
 	if level >= closedLevel {
 		db.merges.left(false)
 	}
+	if level == coarseLevel {
+		db.merges.noteMonths(p.site)
+	}
 	return nil
 }
 
@@ -287,6 +291,7 @@ func (db *DB) mergeRuns(p partition, refs []runRef, level uint8) error {
 type merging struct {
 	db      *DB
 	refs    []runRef // to be replaced
+	keep    bool     // they stay
 	chunked []runRef // those that have chunks, and their rollups
 	roller  *roller  // nil unless the day is closed
 	written []writtenRun
@@ -343,6 +348,9 @@ func (m *merging) replace() error {
 			} else if err != nil {
 				return err
 			}
+			if m.keep {
+				continue
+			}
 			if err := m.drop(txn, ref); err != nil {
 				return err
 			}
@@ -356,6 +364,9 @@ func (m *merging) replace() error {
 			if err := txn.Delete(r.w.ref.runKey(prefixGarbage)); err != nil {
 				return err
 			}
+		}
+		if m.keep {
+			return nil
 		}
 		for _, ref := range m.chunked {
 			if err := txn.Set(ref.runKey(prefixGarbage), nil); err != nil {

@@ -137,6 +137,9 @@ func (db *DB) expireSite(s Site, today Day, keep Retention) error {
 		if err := db.removeRuns(s.ID, t.rollups(), minDay, today-Day(keep.Totals)-1, 0); err != nil {
 			return err
 		}
+		if err := db.removeRuns(s.ID, t.months(), minDay, today-Day(keep.Totals)-1, 0); err != nil { // which began before
+			return err
+		}
 	}
 	return db.removeFingerprints(s.ID, minDay, today-Day(keep.Totals)-1)
 }
@@ -151,7 +154,11 @@ func (db *DB) DeleteRange(domain string, from, to Day) error {
 	if today, _, _ := db.today(s.ID); to >= today {
 		return fmt.Errorf("delete days of %s: %s is %w there: choose an earlier last day", domain, to, ErrNotOver)
 	}
-	for _, t := range []Table{Hits, Visits, hitRollups, visitRollups} {
+	for _, t := range []Table{Hits, Visits, hitRollups, visitRollups, Hits.months(), Visits.months()} {
+		from := from
+		if t.monthly() {
+			from = from.month()
+		}
 		if err := db.removeRuns(s.ID, t, from, to, 0); err != nil {
 			return fmt.Errorf("delete days of %s: %w", domain, err)
 		}

@@ -36,6 +36,8 @@ const (
 var (
 	hitRollupSchema   = &schema{hitRollups, "hit rollups", []Column{RollupOf, Kind, RollupValue}, int(hitMeasures)}
 	visitRollupSchema = &schema{visitRollups, "visit rollups", []Column{RollupOf, RollupValue}, int(visitMeasures)}
+	hitMonthSchema    = &schema{Hits + 4, "hit months", hitRollupSchema.columns, int(hitMeasures)}
+	visitMonthSchema  = &schema{Visits + 4, "visit months", visitRollupSchema.columns, int(visitMeasures)}
 
 	// rolled are the columns of each table that rollups are made of, besides the total and the hour. For hits only those matter of
 	// which visitors are the first: the others are answered by visits.
@@ -45,10 +47,7 @@ var (
 
 // base is the table whose sums a table holds.
 func (t Table) base() Table {
-	if t > Visits {
-		return t - 2
-	}
-	return t
+	return (t-1)%2 + 1
 }
 
 // rollups is the table of the rollups of a table.

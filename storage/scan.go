@@ -34,6 +34,8 @@ type job struct {
 	most   int64    // groups that it may gather
 	held   atomic.Int64
 	full   atomic.Bool // it has gathered more: there is no answer
+
+	skipped map[partition]bool // months of tables that answer it in place of their days
 }
 
 // groups are the rows of an answer as they grow.
@@ -129,6 +131,10 @@ func (sc *scan) table(t Table) error {
 	if err != nil {
 		return err
 	}
+	months, err := sc.months(t, jobs, days)
+	if err != nil {
+		return err
+	}
 	workers := make([]*worker, min(runtime.GOMAXPROCS(0), len(days)))
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -138,10 +144,14 @@ func (sc *scan) table(t Table) error {
 		all.Go(func() {
 			for w.err == nil {
 				n := int(next.Add(1)) - 1
-				if n >= len(days) {
+				switch {
+				case n < len(months):
+					w.err = w.runs(months[n : n+1])
+				case n < len(months)+len(days):
+					w.err = w.day(days[n-len(months)])
+				default:
 					return
 				}
-				w.err = w.day(days[n])
 			}
 		})
 	}
@@ -251,7 +261,7 @@ func newWorker(sc *scan, t Table, jobs []*job) *worker {
 func (w *worker) day(d dayRuns) error {
 	var whole, rolled []int
 	for i, j := range w.jobs {
-		if d.day < j.q.From || d.day > j.q.To {
+		if d.day < j.q.From || d.day > j.q.To || j.skips(w.table, d.day) {
 			continue
 		}
 		if _, ok := j.rolledBy(w.table); ok && len(d.rollups) > 0 {
@@ -259,6 +269,9 @@ func (w *worker) day(d dayRuns) error {
 		} else {
 			whole = append(whole, i)
 		}
+	}
+	if len(whole)+len(rolled) == 0 {
+		return nil
 	}
 	var runs []source
 	for _, r := range d.runs {

@@ -145,7 +145,7 @@ var (
 )
 
 // schemas lists every table once, for loops over all of them.
-var schemas = []*schema{hitsSchema, visitsSchema, hitRollupSchema, visitRollupSchema}
+var schemas = []*schema{hitsSchema, visitsSchema, hitRollupSchema, visitRollupSchema, hitMonthSchema, visitMonthSchema}
 
 func schemaOf(t Table) (*schema, error) {
 	for _, s := range schemas {
