@@ -51,7 +51,8 @@
 //
 // When a day is over at its site, its runs become one and a rollup is written: sums by one dimension at a time. Some days
 // later the hour leaves the tuples, and the totals of each hour stay in the rollup (Retention.Hours); then the tuples go
-// and the rollup stays (Detail); then the rollup goes too (Totals). Questions that come too late have no answer:
+// and the rollup stays (Detail); then the rollup goes too (Totals). Rollups of a calendar month are summed up once more,
+// for reports over years. Questions that come too late have no answer:
 // ErrNotKept. An import opens a day again, and it is closed once more. What has been replaced or deleted leaves Badger's
 // files within the hour, at once after a removal, and always before Purge returns.
 //
