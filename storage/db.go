@@ -79,6 +79,7 @@ type DB struct {
 	merges    merges
 	sites     atomic.Pointer[siteIndex]
 	views     sync.Pool // *view: memory of queries
+	readers   readers
 
 	maxGroups int64 // of one query; the constant but in tests
 
@@ -90,6 +91,8 @@ type DB struct {
 	structure sync.Mutex
 
 	failed atomic.Bool // the last commit of rows failed
+	// writing is held while Badger must not be written to, which it could refuse. Taken after life.
+	writing sync.RWMutex
 	// life is read-locked while Badger is in use, since Badger panics when it is used after its end.
 	life   sync.RWMutex
 	closed bool // guarded by life
@@ -308,6 +311,8 @@ func (db *DB) view(fn func(txn *badger.Txn) error) error {
 	if db.closed {
 		return ErrClosed
 	}
+	era := db.readers.enter()
+	defer db.readers.leave(era)
 	return db.badger.View(fn)
 }
 
@@ -338,6 +343,8 @@ func (db *DB) update(fn func(txn *badger.Txn) error) error {
 	if db.closed {
 		return ErrClosed
 	}
+	db.writing.RLock()
+	defer db.writing.RUnlock()
 	if err := db.badger.Update(fn); err != nil {
 		return err
 	}

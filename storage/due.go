@@ -13,15 +13,17 @@ import (
 type merges struct {
 	wake chan struct{} // capacity 1
 
-	mu      sync.Mutex         // guards the following
-	added   map[partition]int  // runs that were added since the partition was last looked at
-	watched map[partition]bool // partitions that will be due when a day comes; true if they are one closed run that is to become coarse
-	due     map[partition]bool
-	busy    bool            // what is due is being merged, or old versions are being purged
-	stale   bool            // what merges and removals have left behind is to be purged
-	hurry   bool            // purge as soon as nothing is due
-	expire  bool            // old days are to be let go now
-	months  map[uint32]bool // sites whose months may have changed
+	mu       sync.Mutex         // guards the following
+	added    map[partition]int  // runs that were added since the partition was last looked at
+	watched  map[partition]bool // partitions that will be due when a day comes; true if they are one closed run that is to become coarse
+	due      map[partition]bool
+	failed   map[partition]bool // due again when ripen is called next
+	busy     bool               // what is due is being merged, or old versions are being purged
+	stale    bool               // what merges and removals have left behind is to be purged
+	hurry    bool               // purge as soon as nothing is due
+	expire   bool               // old days are to be let go now
+	unpurged error              // why the last purge has failed
+	months   map[uint32]bool    // sites whose months may have changed
 }
 
 // load finds the partitions of the store that are not one coarse run.
@@ -30,6 +32,7 @@ func (m *merges) load(db *DB) error {
 	m.added = make(map[partition]int)
 	m.watched = make(map[partition]bool)
 	m.due = make(map[partition]bool)
+	m.failed = make(map[partition]bool)
 	m.months = make(map[uint32]bool)
 	for _, s := range db.Sites() {
 		m.months[s.ID] = true
@@ -98,6 +101,8 @@ func (m *merges) ripen(come func(p partition, closed bool) bool) {
 			delete(m.watched, p)
 		}
 	}
+	maps.Copy(m.due, m.failed)
+	clear(m.failed)
 	if len(m.due) > 0 {
 		m.signal()
 	}
@@ -125,6 +130,13 @@ func (m *merges) again(p partition) {
 	m.signal()
 }
 
+// later makes a partition due when ripen is called next: what cannot be merged must not keep all else from it.
+func (m *merges) later(p partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed[p] = true
+}
+
 // watch keeps a partition in sight until its day comes.
 func (m *merges) watch(p partition, closed bool) {
 	m.mu.Lock()
@@ -140,6 +152,7 @@ func (m *merges) forget(site uint32) {
 	defer m.mu.Unlock()
 	of := func(p partition) bool { return p.site == site }
 	maps.DeleteFunc(m.due, func(p partition, _ bool) bool { return of(p) })
+	maps.DeleteFunc(m.failed, func(p partition, _ bool) bool { return of(p) })
 	maps.DeleteFunc(m.watched, func(p partition, _ bool) bool { return of(p) })
 	maps.DeleteFunc(m.added, func(p partition, _ int) bool { return of(p) })
 }
@@ -163,6 +176,23 @@ func (m *merges) resumePurge() {
 		m.hurry = true
 		m.signal()
 	}
+}
+
+// purged notes how a purge has ended. One that failed is tried again when it is time, and not because somebody waits.
+func (m *merges) purged(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unpurged = err
+	m.stale = m.stale || err != nil
+}
+
+// failure tells why the last purge has failed, if it has, and forgets it.
+func (m *merges) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.unpurged
+	m.unpurged = nil
+	return err
 }
 
 // letGo asks for old days to be let go now.

@@ -11,8 +11,8 @@ import (
 const (
 	// importBytes is how much an import gathers in memory before it writes it. More sums up more, and leaves less to merge.
 	importBytes = 64 << 20
-	// maxImportRuns keeps the final transaction, which makes all runs count at once, within Badger's bounds.
-	maxImportRuns = 2000
+	// maxImportRuns keeps the final transaction, which makes all runs count at once, within Badger's bounds: some 10,000 keys.
+	maxImportRuns = 4000
 )
 
 // Fingerprint tells inputs of BeginImport apart. Whoever makes one leaves out what is about a visitor (address, user
@@ -92,6 +92,7 @@ func (im *Import) writePartition(p partition, rows []*sumRow) error {
 	if err != nil {
 		return err
 	}
+	w.apart = true
 	im.runs = append(im.runs, importedRun{ref: w.ref}) // for Rollback, from here on
 	var dims [columns]string
 	for _, r := range rows {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 )
 
@@ -100,4 +101,31 @@ func TestImportIntoRemovedSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitForNoKeys(t, db, site.ID)
+}
+
+// TestImportOfTwoYears imports 60 page views a day: small runs, and many of them.
+func TestImportOfTwoYears(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20001)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	im, err := db.BeginImport(site.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range Day(730) {
+		for i := range 60 {
+			rows := pageView(site.ID, 20000-d, fmt.Sprintf("/articles/some-title-%d", (i*7+int(d))%90), []string{"DE", "FR", "US"}[i%3])
+			for k := range rows {
+				rows[k].Dims[Referrer] = fmt.Sprintf("news.example/item/%d", i*13)
+			}
+			if err := im.Append(at(rows, i%24)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := im.Commit(Fingerprint{}, false); err != nil {
+		t.Errorf("commit: %v", err)
+		im.Rollback()
+	}
 }

@@ -23,12 +23,10 @@ const (
 	// makes another merges it.
 	closedLevel = 254
 	coarseLevel = 255
-	// closeEvery is how often days are looked for that are over.
+	// closeEvery is how often days are looked for that are over, and how soon a merge that failed is tried again.
 	closeEvery = time.Minute
 	// settleEvery is how often Settle looks.
 	settleEvery = 5 * time.Millisecond
-	// mergeRetry is the pause after a merge that failed, so that a full disk is not hammered.
-	mergeRetry = 30 * time.Second
 )
 
 // Settle waits until everything is merged that is worth it, or ctx ends. It is for tools that measure or copy a store:
@@ -39,8 +37,9 @@ func (db *DB) Settle(ctx context.Context) error {
 }
 
 // Purge is Settle, and waits until what has been replaced or deleted is gone from the files too. The store does so by
-// itself within the hour; what a removal leaves behind at once.
+// itself within the hour; what a removal leaves behind at once. Where it cannot, as on a full disk, Purge tells why.
 func (db *DB) Purge(ctx context.Context) error {
+	db.merges.failure()
 	db.merges.ripen(db.ripe)
 	db.merges.left(true)
 	return db.await(ctx, true)
@@ -48,6 +47,11 @@ func (db *DB) Purge(ctx context.Context) error {
 
 func (db *DB) await(ctx context.Context, purged bool) error {
 	for !db.merges.settled(purged) {
+		if purged {
+			if err := db.merges.failure(); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-time.After(settleEvery):
 		case <-ctx.Done():
@@ -78,16 +82,14 @@ func (db *DB) merge() {
 			return
 		}
 		for p, ok := db.merges.next(); ok; p, ok = db.merges.next() {
-			pause := time.Duration(0)
 			if err := db.mergePartition(p); err != nil {
 				db.log.Error("cannot merge runs: trying again later", "site", p.site, "day", p.day.String(), "error", err)
-				db.merges.again(p)
-				pause = mergeRetry
+				db.merges.later(p)
 			}
 			select {
-			case <-time.After(pause):
 			case <-db.stop:
 				return
+			default:
 			}
 		}
 		db.catchUp()
@@ -99,7 +101,7 @@ func (db *DB) merge() {
 				db.merges.left(db.backups.Load() == 0) // else the end of the backup asks for it
 			default:
 				db.log.Error("cannot remove old versions from the files: trying again later", "error", err)
-				db.merges.left(false)
+				db.merges.purged(err)
 			}
 			db.merges.signal() // what became due meanwhile, and to be idle
 		}

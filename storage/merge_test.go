@@ -3,8 +3,11 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // mergeAll lets the store merge every partition, whose days are all over, to a single run.
@@ -167,4 +170,49 @@ func TestMergesHoldABoundedNumberOfRows(t *testing.T) {
 			t.Errorf("at most %d rows: %d runs, %v; want %d", maxRows, len(got), err, want)
 		}
 	}
+}
+
+// TestADayThatCannotBeMergedStopsNothingElse damages a day of one site, and looks at another site.
+func TestADayThatCannotBeMergedStopsNothingElse(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	bad, good := mustSite(t, db, "bad.example"), mustSite(t, db, "good.example")
+	var rows []Row
+	for i := range 2000 {
+		rows = append(rows, pageView(bad.ID, 19990, fmt.Sprintf("/%d/%d", i, i*i), "DE")...)
+	}
+	if err := db.Append(rows...); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Append(pageView(good.ID, 19900, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	if err := db.Append(pageView(good.ID, 20000, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := db.keys(appendPartition([]byte{prefixChunk}, bad.ID, Hits, 19990), 1)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(err, keys)
+	}
+	if err := db.update(func(txn *badger.Txn) error { return txn.Delete(keys[0]) }); err != nil {
+		t.Fatal(err)
+	}
+	mustImport(t, db, bad.ID, pageView(bad.ID, 19990, "/", "DE")...) // opens the day again: the merge fails from now on
+	time.Sleep(300 * time.Millisecond)
+	if err := db.SetRetention("good.example", Retention{Hours: 1, Detail: 5, Totals: 5}); err != nil {
+		t.Fatal(err)
+	}
+	today.Store(20003)
+	db.merges.ripen(db.ripe)
+	deadline := time.Now().Add(8 * time.Second)
+	for time.Now().Before(deadline) {
+		res := mustQuery(t, db, Query{Site: good.ID, From: 19900, To: 19900, Metrics: []Metric{PageViews}})
+		if res.Rows[0].Values[0].Number == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("8 s after SetRetention of a sound site its old days are still there")
 }

@@ -71,8 +71,8 @@ func (m *merging) write(out runRef) error {
 	if m.chunked, err = m.db.mergeInto(w, m.refs); err != nil {
 		return err
 	}
-	if m.written[0].head, err = w.finish(); err != nil || m.roller == nil {
-		return err
+	if m.written[0].head, err = w.finish(); err != nil || m.roller == nil || len(m.written[0].head.blockRows) == 0 {
+		return err // what comes to nothing has no rollup either
 	}
 	w, head, err := m.roller.write(m.db, out.rollup())
 	if w != nil {

@@ -72,7 +72,7 @@ func (db *DB) buildMonths(site uint32) error {
 				delete(want, ref.day)
 				continue
 			}
-			if err := db.removeRuns(site, t.months(), ref.day, ref.day, 0); err != nil {
+			if err := db.removeRuns(site, func() []span { return []span{{t.months(), ref.day, ref.day, 0}} }); err != nil {
 				return err
 			}
 		}

@@ -50,7 +50,7 @@ func (db *DB) purge() error {
 		if err := db.flushMemtables(); err != nil {
 			return fmt.Errorf("purge: %w", err)
 		}
-		db.awaitReaders()
+		db.readers.await()
 		if err := db.flatten(); err != nil {
 			return fmt.Errorf("purge: %w", err)
 		}
@@ -93,14 +93,7 @@ func (db *DB) flushMemtables() error {
 // flatten compacts all levels into one.
 func (db *DB) flatten() error {
 	if db.newTablesOnly() {
-		// Badger takes these for one level and leaves them alone. Dropping a prefix compacts them too; nobody may write
-		// meanwhile, but there is little of it yet.
-		db.life.Lock()
-		defer db.life.Unlock()
-		if err := db.badger.DropPrefix([]byte{prefixFiller}); err != nil {
-			return err
-		}
-		return db.setMark() // there is no log any more; see mark.go
+		return db.dropNothing()
 	}
 	db.life.RLock()
 	err := db.badger.Flatten(1)
@@ -109,6 +102,28 @@ func (db *DB) flatten() error {
 		return nil // it found nothing to do on the last level, which it calls an error at times
 	}
 	return err
+}
+
+// dropNothing compacts fresh tables. Badger takes them for one level and leaves them alone, but dropping a prefix compacts
+// them too. Nobody may write meanwhile; there is little of it yet.
+func (db *DB) dropNothing() error {
+	db.life.RLock()
+	defer db.life.RUnlock()
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	drop := []byte{prefixFiller, 'd'}
+	for _, key := range [][]byte{drop, {prefixFiller}} { // the newest commit must not be what is dropped; see mark.go
+		if err := db.badger.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
+			return err
+		}
+	}
+	if err := db.badger.DropPrefix(drop); err != nil {
+		return err
+	}
+	return db.setMark() // there is no log any more; see mark.go
 }
 
 // oneLevel reports whether all tables but fresh ones are on one level.
@@ -135,15 +150,37 @@ func (db *DB) touchStale() (stale int, err error) {
 			continue
 		}
 		stale++
-		first := y.ParseKey(t.Left)
+		before, after := around(y.ParseKey(t.Left))
 		err := db.update(func(txn *badger.Txn) error {
-			return errors.Join(txn.Delete(first[:len(first)-1]), txn.Delete(append(slices.Clone(first), 0)))
+			for _, key := range [][]byte{before, after} {
+				if _, err := txn.Get(key); !errors.Is(err, badger.ErrKeyNotFound) {
+					return errors.Join(fmt.Errorf("key %x is in use", key), err)
+				}
+				if err := txn.Delete(key); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return stale, err
 		}
 	}
 	return stale, nil
+}
+
+// around returns keys before and after a key that cannot be those of anything: texts have no zero byte and no 0xff, and
+// other keys have one length for each first byte.
+func around(key []byte) (before, after []byte) {
+	after = append(slices.Clone(key), 0)
+	last := len(key) - 1
+	before = slices.Clone(key[:last])
+	if key[last] > 0 {
+		before = append(before, key[last]-1, 0xff, 0xff)
+	} else if last == 0 {
+		before = []byte{0}
+	}
+	return before, after
 }
 
 func (db *DB) tables() []badger.TableInfo {
@@ -193,12 +230,6 @@ func (db *DB) fill(size int) (version uint64, err error) {
 		return err
 	})
 	return version, err
-}
-
-// awaitReaders returns once all who read now are done. Nobody may call it within view or update.
-func (db *DB) awaitReaders() {
-	db.life.Lock()
-	defer db.life.Unlock() // to have had it is all
 }
 
 // inTable reports whether everything up to a version has left the memtables: they are written in their order.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,7 +184,7 @@ func TestReadersInTheWayOfPurge(t *testing.T) {
 	}
 	mustSettle(t, db)
 	reader := db.badger.NewTransaction(false)
-	if refs, err := db.dropHeaders(site.ID, Hits, 20000, 20000, 0); err != nil || len(refs) == 0 {
+	if refs, err := db.dropHeaders(site.ID, func() []span { return []span{{Hits, 20000, 20000, 0}} }); err != nil || len(refs) == 0 {
 		t.Fatal(refs, err)
 	}
 	for range 2 { // with the reader in the way, by hand
@@ -205,4 +206,176 @@ func TestReadersInTheWayOfPurge(t *testing.T) {
 		t.Fatal(err)
 	}
 	onlyLive(t, db)
+}
+
+// TestKilledAfterDroppingNothing copies a store at a moment when its logs are empty.
+func TestKilledAfterDroppingNothing(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	site := mustSite(t, db, "example.com")
+	for range 3 {
+		if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSettle(t, db)
+	if err := db.flushMemtables(); err != nil {
+		t.Fatal(err)
+	}
+	if !db.newTablesOnly() {
+		t.Fatal("other path")
+	}
+	if err := db.mark(); err != nil { // syncLoop, once a second
+		t.Fatal(err)
+	}
+	if err := db.dropNothing(); err != nil {
+		t.Fatal(err)
+	}
+	dir := copyStore(t, db.dir) // killed here, before setMark
+	cp, err := Open(dir, Options{})
+	if err != nil {
+		t.Errorf("after a kill: %v", err)
+		return
+	}
+	cp.Close()
+}
+
+func copyStore(t *testing.T, from string) string {
+	to := t.TempDir()
+	if err := os.CopyFS(filepath.Join(to, "s"), os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(to, "s")
+}
+
+// TestPurgeDeletesNoRecord has sites whose names are those of others with a letter more.
+func TestPurgeDeletesNoRecord(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	// many sites in chains: shop, shop1, shop10, shop100 ...
+	for from := 0; from < 40000; from += 1000 {
+		err := db.update(func(txn *badger.Txn) error {
+			for i := from; i < from+1000; i++ {
+				d := fmt.Sprintf("shop%d", i)
+				if err := setRecord(txn, recordSite, d, Site{ID: uint32(i + 1), Domain: d, TimeZone: "UTC"}, 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func() (n int) {
+		keys, err := db.keys(recordKey(recordSite, ""), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(keys)
+	}
+	before := count()
+	for round := range 4 {
+		// a reader in the way of the compaction, as in TestReadersInTheWayOfPurge
+		reader := db.badger.NewTransaction(false)
+		err := db.update(func(txn *badger.Txn) error { // sites are removed: none of them the stem of another
+			for i := 20007 + round; i < 40000; i += 20 {
+				before--
+				if err := txn.Delete(recordKey(recordSite, fmt.Sprintf("shop%d", i))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := errors.Join(db.flushMemtables(), db.flatten()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reader.Discard()
+		if err := db.purge(); err != nil {
+			t.Errorf("purge: %v", err)
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d of %d site records are left", after, before)
+	}
+}
+
+// TestPurgeOfATableThatBeginsWithAFiller has nothing before the filler.
+func TestPurgeOfATableThatBeginsWithAFiller(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	for i := range 30 {
+		if err := db.Append(pageView(site.ID, 20000, fmt.Sprintf("/path-%d", i), "DE")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSettle(t, db)
+	reader := db.badger.NewTransaction(false)
+	if refs, err := db.dropHeaders(site.ID, func() []span { return []span{{Hits, 20000, 20000, 0}} }); err != nil || len(refs) == 0 {
+		t.Fatal(refs, err)
+	}
+	for range 2 {
+		if err := errors.Join(db.flushMemtables(), db.flatten()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader.Discard()
+	for _, tab := range db.tables() {
+		t.Logf("level %d stale %d left %q", tab.Level, tab.StaleDataSize, y.ParseKey(tab.Left))
+	}
+	if err := db.purge(); err != nil {
+		t.Errorf("purge: %v", err)
+	}
+	onlyLive(t, db)
+}
+
+// TestCountingGoesOnWhileAPurgeWaits has a reader that takes its time.
+func TestCountingGoesOnWhileAPurgeWaits(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	site := mustSite(t, db, "example.com")
+	reading, stop := make(chan struct{}), make(chan struct{})
+	go db.view(func(*badger.Txn) error { close(reading); <-stop; return nil }) // a query over years
+	<-reading
+	go db.readers.await()
+	time.Sleep(100 * time.Millisecond)
+	done := make(chan error, 1)
+	go func() { done <- db.Append(pageView(site.ID, 20000, "/", "DE")...) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second):
+		t.Error("Append waits for a reader")
+	}
+	close(stop)
+}
+
+// TestPurgeOnAFullDisk waits for what cannot be.
+func TestPurgeOnAFullDisk(t *testing.T) {
+	var left atomic.Uint64
+	left.Store(1 << 40)
+	now := testToday.Date()
+	var mu sync.Mutex
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); now = now.Add(2 * spaceEvery); return now }
+	db, err := Open(t.TempDir(), Options{Now: clock, free: func(string) (uint64, error) { return left.Load(), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	site := mustSite(t, db, "example.com")
+	if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	left.Store(reserve - 1)
+	if err := db.Purge(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Purge on a full disk = %v", err)
+	}
+	left.Store(1 << 40)
+	if err := db.Purge(t.Context()); err != nil {
+		t.Errorf("Purge after clearing the disk = %v", err)
+	}
 }

@@ -113,10 +113,10 @@ func (x *expirer) run(asked bool) {
 		if !ok || x.done[s.ID] == now || !asked && time.Since(x.seen[s.ID].since) < trustClock {
 			continue
 		}
-		switch err := x.db.expireSite(s, today, keep); {
-		case err == nil:
+		switch done, err := x.db.expireSite(s); {
+		case err == nil && done:
 			x.done[s.ID] = now
-		case !errors.Is(err, ErrClosed):
+		case err != nil && !errors.Is(err, ErrClosed):
 			x.db.log.Error("cannot let old days go: trying again later", "site", s.Domain, "error", err)
 		}
 	}
@@ -125,23 +125,35 @@ func (x *expirer) run(asked bool) {
 // oldest is the first day whose details a site keeps.
 func (k Retention) oldest(today Day) Day { return today - Day(k.OrDefault().Detail) }
 
-func (db *DB) expireSite(s Site, today Day, keep Retention) error {
+// expireSite lets old days of a site go. done is false if some of them have to be closed first: details are let go only
+// where a rollup holds the totals.
+func (db *DB) expireSite(s Site) (done bool, err error) {
+	spans := func() (all []span) {
+		today, keep, ok := db.today(s.ID) // an import may have made it keep more since
+		if !ok {
+			return nil
+		}
+		for _, t := range []Table{Hits, Visits} {
+			old := today - Day(keep.Totals) - 1
+			all = append(all, span{t, minDay, keep.oldest(today) - 1, closedLevel},
+				span{t, minDay, old, 0}, span{t.rollups(), minDay, old, 0}, span{t.months(), minDay, old, 0})
+		}
+		return all
+	}
+	if err := db.removeRuns(s.ID, spans); err != nil {
+		return false, err
+	}
+	today, keep, _ := db.today(s.ID)
+	if err := db.removeFingerprints(s.ID, minDay, today-Day(keep.Totals)-1); err != nil {
+		return false, err
+	}
 	for _, t := range []Table{Hits, Visits} {
-		// Details are let go only where a rollup holds the totals: an older day that has just been imported is closed first.
-		if err := db.removeRuns(s.ID, t, minDay, keep.oldest(today)-1, closedLevel); err != nil {
-			return err
-		}
-		if err := db.removeRuns(s.ID, t, minDay, today-Day(keep.Totals)-1, 0); err != nil {
-			return err
-		}
-		if err := db.removeRuns(s.ID, t.rollups(), minDay, today-Day(keep.Totals)-1, 0); err != nil {
-			return err
-		}
-		if err := db.removeRuns(s.ID, t.months(), minDay, today-Day(keep.Totals)-1, 0); err != nil { // which began before
-			return err
+		left, err := db.runsOn(s.ID, t, minDay, keep.oldest(today)-1)
+		if err != nil || len(left) > 0 {
+			return false, err
 		}
 	}
-	return db.removeFingerprints(s.ID, minDay, today-Day(keep.Totals)-1)
+	return true, nil
 }
 
 // DeleteRange deletes everything that was counted for a site on days that are over, both inclusive. Other days are being
@@ -154,14 +166,14 @@ func (db *DB) DeleteRange(domain string, from, to Day) error {
 	if today, _, _ := db.today(s.ID); to >= today {
 		return fmt.Errorf("delete days of %s: %s is %w there: choose an earlier last day", domain, to, ErrNotOver)
 	}
-	for _, t := range []Table{Hits, Visits, hitRollups, visitRollups, Hits.months(), Visits.months()} {
-		from := from
-		if t.monthly() {
-			from = from.month()
+	spans := func() (all []span) {
+		for _, t := range []Table{Hits, Visits} {
+			all = append(all, span{t, from, to, 0}, span{t.rollups(), from, to, 0}, span{t.months(), from.month(), to, 0})
 		}
-		if err := db.removeRuns(s.ID, t, from, to, 0); err != nil {
-			return fmt.Errorf("delete days of %s: %w", domain, err)
-		}
+		return all
+	}
+	if err := db.removeRuns(s.ID, spans); err != nil {
+		return fmt.Errorf("delete days of %s: %w", domain, err)
 	}
 	if err := db.removeFingerprints(s.ID, from, to); err != nil {
 		return fmt.Errorf("delete days of %s: %w", domain, err)
@@ -175,11 +187,18 @@ const (
 	maxDay Day = math.MaxInt32
 )
 
-// removeRuns deletes the runs of a table on some days that have at least a level, headers before chunks. A merge that is
-// under way in one of them finds its runs gone.
-func (db *DB) removeRuns(site uint32, t Table, from, to Day, level uint8) error {
+// span is runs of a table that are to go: those on some days that have at least a level.
+type span struct {
+	table    Table
+	from, to Day
+	level    uint8
+}
+
+// removeRuns deletes runs of a site, headers before chunks, and all of a day at once. A merge that is under way in one of
+// them finds its runs gone. The spans are asked for anew before each step, while no run can be replaced.
+func (db *DB) removeRuns(site uint32, spans func() []span) error {
 	for {
-		refs, err := db.dropHeaders(site, t, from, to, level)
+		refs, err := db.dropHeaders(site, spans)
 		if err != nil || len(refs) == 0 {
 			return err
 		}
@@ -194,15 +213,18 @@ func (db *DB) removeRuns(site uint32, t Table, from, to Day, level uint8) error 
 
 // dropHeaders makes runs count no longer, as many as one transaction takes, and returns them. Their marks stay until their
 // chunks are gone.
-func (db *DB) dropHeaders(site uint32, t Table, from, to Day, level uint8) ([]runRef, error) {
+func (db *DB) dropHeaders(site uint32, spans func() []span) ([]runRef, error) {
 	db.structure.Lock() // or a merge could put its run in the place of those that are listed here
 	defer db.structure.Unlock()
-	refs, err := db.runsOn(site, t, from, to)
-	if err != nil {
-		return nil, err
+	var refs []runRef
+	for _, s := range spans() {
+		some, err := db.runsOn(site, s.table, s.from, s.to)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, slices.DeleteFunc(some, func(r runRef) bool { return r.level < s.level || slices.Contains(refs, r) })...)
 	}
-	refs = slices.DeleteFunc(refs, func(r runRef) bool { return r.level < level })
-	refs = refs[:min(len(refs), maxTxnKeys/2)]
+	refs = wholeDays(refs, maxTxnKeys/2)
 	return refs, db.update(func(txn *badger.Txn) error {
 		for _, ref := range refs {
 			if err := txn.Delete(ref.headerKey()); err != nil {
@@ -214,6 +236,22 @@ func (db *DB) dropHeaders(site uint32, t Table, from, to Day, level uint8) ([]ru
 		}
 		return nil
 	})
+}
+
+// wholeDays returns the runs of the first days, at most so many, and no part of a day unless it has more by itself.
+func wholeDays(refs []runRef, most int) []runRef {
+	slices.SortStableFunc(refs, func(a, b runRef) int { return cmp.Compare(a.day, b.day) })
+	if len(refs) <= most {
+		return refs
+	}
+	n := most
+	for n > 0 && refs[n-1].day == refs[n].day {
+		n--
+	}
+	if n == 0 {
+		n = most
+	}
+	return refs[:n]
 }
 
 // runsOn lists the runs of a table on some days.
@@ -237,7 +275,8 @@ func (db *DB) runsOn(site uint32, t Table, from, to Day) ([]runRef, error) {
 	return refs, err
 }
 
-// removeFingerprints forgets the imports that touch some days: they may be wanted again.
+// removeFingerprints forgets the imports of which nothing is left but some days: they may be wanted again. Those that have
+// other days too stay: imported again these would count twice.
 func (db *DB) removeFingerprints(site uint32, from, to Day) error {
 	keys, err := db.keys(siteKeys(prefixImport, site), 0)
 	if err != nil {
@@ -248,7 +287,7 @@ func (db *DB) removeFingerprints(site uint32, from, to Day) error {
 		if err != nil {
 			return err
 		}
-		if last < from || first > to {
+		if first < from || last > to {
 			continue
 		}
 		if err := db.update(func(txn *badger.Txn) error { return txn.Delete(k) }); err != nil {

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -387,4 +389,128 @@ func mustHeader(t *testing.T, db *DB, ref runRef) (h header) {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// TestImportIsKnownWhileADayOfItIsLeft lets the first day of an import go: imported again, the other nine would count twice.
+func TestImportIsKnownWhileADayOfItIsLeft(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20010)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	if err := db.SetRetention("example.com", Retention{Hours: 1, Detail: 10, Totals: 10}); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	imp := func() error {
+		im, err := db.BeginImport(site.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d := range Day(10) {
+			if err := im.Append(pageView(site.ID, 20000+d, "/", "DE")...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = im.Commit(Fingerprint{Bytes: 1, Lines: 10, First: 20000, Last: 20009}, false)
+		if err != nil {
+			im.Rollback()
+		}
+		return err
+	}
+	if err := imp(); err != nil {
+		t.Fatal(err)
+	}
+	if err := imp(); !errors.Is(err, ErrImported) {
+		t.Fatal(err)
+	}
+	today.Store(20011)
+	newExpirer(db).run(true)
+	err := imp()
+	res := mustQuery(t, db, Query{Site: site.ID, From: 20001, To: 20009, Metrics: []Metric{PageViews}})
+	if !errors.Is(err, ErrImported) {
+		t.Errorf("import again after one day left by age: %v; page views of the other nine days: %v", err, res.Rows[0].Values[0].Number)
+	}
+}
+
+// TestImportWhileOldDaysAreLetGo makes a site keep more after it was decided to let its days go.
+func TestImportWhileOldDaysAreLetGo(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20100)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	if err := db.SetRetention("example.com", Retention{Hours: 1, Detail: 10, Totals: 10}); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+
+	im := mustImport(t, db, site.ID, pageView(site.ID, 20000, "/", "DE")...)
+	if _, ok := im.Extended(); !ok {
+		t.Fatal("not extended")
+	}
+	s, _ := db.Site("example.com")
+	if err := func() error { _, err := db.expireSite(s); return err }(); err != nil {
+		t.Fatal(err)
+	}
+	res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}})
+	if res.Rows[0].Values[0].Number != 1 {
+		t.Errorf("imported rows that were committed, and for which retention was extended, are gone")
+	}
+}
+
+// TestDetailsOfADayThatIsClosedLate lets details go of a day that was not closed when its time came.
+func TestDetailsOfADayThatIsClosedLate(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	if err := db.Append(pageView(site.ID, 19990, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	x := newExpirer(db)
+	if err := db.SetRetention("example.com", Retention{Hours: 1, Detail: 5, Totals: 50}); err != nil {
+		t.Fatal(err)
+	}
+	x.run(true) // before the day is closed
+	mustSettle(t, db)
+	x.run(true) // a minute later, and so on all day
+	mustSettle(t, db)
+	_, err := db.Query(t.Context(), Query{Site: site.ID, From: 19990, To: 19990, Metrics: []Metric{PageViews}, Filters: []Filter{is(Country, "DE")}})
+	if !errors.Is(err, ErrNotKept) {
+		t.Errorf("details of a day ten days ago, of which five are kept: %v", err)
+	}
+}
+
+// TestDaysAreDeletedAsAWhole asks while days are deleted: never for a day that has lost a part.
+func TestDaysAreDeletedAsAWhole(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20200)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	var rows []Row
+	for d := range Day(60) {
+		rows = append(rows, pageView(site.ID, 20100+d, "/", "DE")...)
+	}
+	if err := db.Append(rows...); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, db)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	errs := make(map[string]int)
+	wg.Go(func() {
+		for !stop.Load() {
+			_, err := db.Query(context.Background(), Query{Site: site.ID, From: 20100, To: 20160, Metrics: []Metric{Visitors}, Filters: []Filter{is(Country, "DE")}})
+			if err != nil {
+				errs[err.Error()]++
+			}
+		}
+	})
+	if err := db.DeleteRange("example.com", 20100, 20159); err != nil {
+		t.Fatal(err)
+	}
+	stop.Store(true)
+	wg.Wait()
+	if len(errs) > 0 {
+		t.Error(errs)
+	}
 }

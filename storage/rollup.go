@@ -284,5 +284,8 @@ func (j *job) rolledBy(t Table) (of string, ok bool) {
 	if t == Hits {
 		rolled = rolledHits
 	}
+	if cols[0] == Name && j.plan.wants[TimeOnPage] {
+		return "", false // it is per visit and page, of which the rollup by name keeps the first page only
+	}
 	return rollupName(cols[0]), cols[0] == Hour || slices.Contains(rolled, cols[0])
 }

@@ -171,3 +171,67 @@ func TestFiltersOfEqualTextAreEqual(t *testing.T) {
 		t.Errorf("%v and %v page views, want 0 and 2", n, m)
 	}
 }
+
+// TestRollupByNameAnswersAsItsRun asks by event name while a day is open, and when it is closed.
+func TestRollupByNameAnswersAsItsRun(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	for i := range 4 {
+		prev := ""
+		if i > 0 {
+			prev = fmt.Sprintf("/%d", i-1)
+		}
+		rows := pageView(site.ID, 20000, fmt.Sprintf("/%d", i), "DE")
+		rows[0].Dims[Previous] = prev
+		rows[0].Dims[Entry] = "/0"
+		if i > 0 {
+			rows[0].Sums[HourVisitors] = 1
+			rows = rows[:1]
+		}
+		rows[0].Sums[Engaged] = 10000
+		rows[0].Sums[ScrollSum], rows[0].Sums[ScrollCount] = 50, 1
+		if err := db.Append(rows...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []Metric{TimeOnPage, ScrollDepth, PageViews, Visitors, VisitsTotal} {
+		today.Store(20000)
+		q := Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{m}, GroupBy: []Column{Name}}
+		before := table(mustQuery(t, db, q))
+		today.Store(20001)
+		mustSettle(t, db)
+		if after := table(mustQuery(t, db, q)); after != before {
+			t.Errorf("%s: before closing %safter %s", m, before, after)
+		}
+	}
+}
+
+// TestRowsThatCancelOutAcrossHours has sums that come to nothing once the hour has left the tuples.
+func TestRowsThatCancelOutAcrossHours(t *testing.T) {
+	var today atomic.Int64
+	today.Store(20000)
+	db := clockStore(t, t.TempDir(), &today)
+	site := mustSite(t, db, "example.com")
+	a, b := at(pageView(site.ID, 20000, "/", "DE"), 3), at(pageView(site.ID, 20000, "/", "DE"), 4)
+	for i := range b {
+		for m := range b[i].Sums {
+			b[i].Sums[m] = -b[i].Sums[m]
+		}
+	}
+	if err := db.Append(append(a, b...)...); err != nil {
+		t.Fatal(err)
+	}
+	today.Store(20010)
+	mustSettle(t, db)
+	q := Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors}, Filters: []Filter{is(Country, "DE")}}
+	if _, err := db.Query(t.Context(), q); err != nil {
+		t.Error(err)
+	}
+	mustImport(t, db, site.ID, pageView(site.ID, 20000, "/", "DE")...)
+	mustSettle(t, db)
+	if _, err := db.Query(t.Context(), q); err != nil {
+		t.Error(err)
+	}
+}

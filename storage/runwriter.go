@@ -17,6 +17,7 @@ type runWriter struct {
 	ref     runRef
 	builder *builder
 	roller  *roller // nil unless it is to see every row
+	apart   bool    // a small run goes to a chunk, not to its header: many headers are stored at once
 	head    header
 	pending []badgerEntry
 	size    int
@@ -106,7 +107,7 @@ func (w *runWriter) finish() (header, error) {
 		return w.head, err
 	}
 	w.head.blockRows = []int{b.rows}
-	if w.ref.level < closedLevel {
+	if w.ref.level < closedLevel && !w.apart {
 		if w.head.inline = joinBlock(w.s, b, inlineBytes); w.head.inline != nil {
 			return w.head, nil
 		}
