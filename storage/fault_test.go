@@ -59,8 +59,9 @@ func TestSubmitRefusesWhenTheQueueIsFull(t *testing.T) {
 	}
 }
 
-// TestFullDisk lets the disk fill up and be cleared again.
-func TestFullDisk(t *testing.T) {
+// openWithSpace opens a store on a disk whose free space the test sets, and with a clock that goes fast enough to notice.
+func openWithSpace(t *testing.T) (*DB, *atomic.Uint64) {
+	t.Helper()
 	var left atomic.Uint64
 	left.Store(1 << 40)
 	now := testToday.Date()
@@ -70,7 +71,13 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	t.Cleanup(func() { db.Close() })
+	return db, &left
+}
+
+// TestFullDisk lets the disk fill up and be cleared again.
+func TestFullDisk(t *testing.T) {
+	db, left := openWithSpace(t)
 	site := mustSite(t, db, "example.com")
 	if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
 		t.Fatal(err)

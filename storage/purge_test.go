@@ -355,16 +355,7 @@ func TestCountingGoesOnWhileAPurgeWaits(t *testing.T) {
 
 // TestPurgeOnAFullDisk waits for what cannot be.
 func TestPurgeOnAFullDisk(t *testing.T) {
-	var left atomic.Uint64
-	left.Store(1 << 40)
-	now := testToday.Date()
-	var mu sync.Mutex
-	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); now = now.Add(2 * spaceEvery); return now }
-	db, err := Open(t.TempDir(), Options{Now: clock, free: func(string) (uint64, error) { return left.Load(), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db, left := openWithSpace(t)
 	site := mustSite(t, db, "example.com")
 	if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,13 @@
 package tracker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -519,8 +521,40 @@ func TestBooksAgreeWithNaiveModel(t *testing.T) {
 				}
 				compare(today == storage.DateDay(2026, 5, 1))
 			}
+			db = restoredCopy(t, db)
+			compare(true)
 		})
 	}
+}
+
+// restoredCopy backs a store up, restores it elsewhere, and opens and closes that once before.
+func restoredCopy(t *testing.T, db *storage.DB) *storage.DB {
+	t.Helper()
+	var backup bytes.Buffer
+	if _, err := db.Backup(t.Context(), &backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "restored")
+	o := storage.Options{Now: func() time.Time { return storage.DateDay(2026, 5, 1).Date() }}
+	if _, err := storage.Restore(t.Context(), dir, o, storage.BackupFile{Name: "backup", Reader: &backup}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		opened, err := storage.Open(dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if db != nil {
+			if err := opened.Close(); err != nil {
+				t.Fatal(err)
+			}
+			db = nil
+			continue
+		}
+		db = opened
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // compareVisits checks the metrics of whole visits by entry page.

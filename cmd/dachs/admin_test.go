@@ -51,6 +51,16 @@ func testCommands(t *testing.T, data string) {
 	checkFailure(t, do("site", "add", "third.example", "--timezone", "Local"), exitUsage, `time zone "Local": unknown`)
 	has(do("site", "list"), "example.com", "Europe/Berlin", "second.example")
 
+	has(do("site", "keep", "example.com"), "hours: 2 days, details: 761 days, totals: 761 days")
+	has(do("site", "keep", "example.com", "--detail", "90", "--totals", "400"), "hours: 2 days, details: 90 days, totals: 400 days")
+	has(do("site", "keep", "example.com", "--hours", "7"), "hours: 7 days, details: 90 days, totals: 400 days")
+	checkFailure(t, do("site", "keep", "example.com", "--totals", "30"), exitUsage, "totals have to be kept at least as long")
+	checkFailure(t, do("site", "keep", "nowhere.example"), exitError, "there is no site nowhere.example")
+	has(do("site", "forget", "example.com", "--from", "2026-01-01", "--to", "2026-01-31", "--yes"), "deleted 2026-01-01 to 2026-01-31 of example.com")
+	checkFailure(t, do("site", "forget", "example.com", "--from", "2026-01-01", "--to", "2026-01-31"), exitUsage, "add --yes to do it")
+	checkFailure(t, do("site", "forget", "example.com", "--from", "2026-02-01", "--to", "2026-01-31", "--yes"), exitUsage, "lies after --to")
+	checkFailure(t, do("site", "forget", "example.com", "--from", "2026-01-01", "--to", "2999-01-31", "--yes"), exitUsage, "not over yet there")
+
 	created := do("token", "create", "--site", "example.com")
 	has(created)
 	secret := strings.TrimSuffix(created.stdout, "\n")
