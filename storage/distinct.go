@@ -296,14 +296,16 @@ func (v *view) eachPage(j *job, gs groups, axes []axis, rows *chosen, touched ma
 	var met []uint32 // slots that have rows of the page
 	from := 0
 	for _, to := range rows.pages {
-		for i := from; i < to; i++ {
-			slot := slots[rows.coming[i]]
+		page := rows.coming[from:to]
+		firsts, visits := visitors[from:to][:len(page)], rows.visits[from:to][:len(page)]
+		for i, row := range page {
+			slot := slots[row]
 			pair := &pairs[slot]
 			if pair[0]|pair[1] == 0 {
 				met = append(met, slot)
 			}
-			pair[0] += visitors[i]
-			pair[1] += rows.visits[i]
+			pair[0] += firsts[i]
+			pair[1] += visits[i]
 		}
 		whole := v.alone && from > 0 && to < len(rows.coming)
 		for _, slot := range met {
