@@ -230,6 +230,12 @@ func TestBoundsBeforeAndAfterClosing(t *testing.T) {
 			row.Site, row.Table, row.Day = site.ID, Hits, 20000
 			d := &row.Dims
 			d[Hour], d[Kind], d[Name], d[Path] = "10", KindPageView, PageViewName, paths[min(r.IntN(30), r.IntN(30), r.IntN(30), r.IntN(30))]
+			switch r.IntN(10) {
+			case 0, 1, 2, 3, 4:
+				d[Path] = paths[0] // more rows than a block has
+			case 5, 6:
+				d[Path] = paths[20]
+			}
 			if r.IntN(3) > 0 {
 				d[Previous] = paths[r.IntN(30)]
 			}

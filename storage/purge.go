@@ -114,16 +114,26 @@ func (db *DB) dropNothing() error {
 	if db.closed {
 		return ErrClosed
 	}
-	drop := []byte{prefixFiller, 'd'}
-	for _, key := range [][]byte{drop, {prefixFiller}} { // the newest commit must not be what is dropped; see mark.go
-		if err := db.badger.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
-			return err
-		}
+	drop, err := db.prepareDrop()
+	if err != nil {
+		return err
 	}
 	if err := db.badger.DropPrefix(drop); err != nil {
 		return err
 	}
 	return db.setMark() // there is no log any more; see mark.go
+}
+
+// prepareDrop writes what dropNothing drops, and after it what stays: the newest commit must not be what is dropped, or a
+// kill before setMark would look like the loss of a log.
+func (db *DB) prepareDrop() (drop []byte, err error) {
+	drop = []byte{prefixFiller, 'd'}
+	for _, key := range [][]byte{drop, {prefixFiller}} {
+		if err := db.badger.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
+			return nil, err
+		}
+	}
+	return drop, nil
 }
 
 // oneLevel reports whether all tables but fresh ones are on one level.
