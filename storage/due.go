@@ -21,7 +21,7 @@ type merges struct {
 	busy     bool               // what is due is being merged, or old versions are being purged
 	stale    bool               // what merges and removals have left behind is to be purged
 	hurry    bool               // purge as soon as nothing is due
-	expire   bool               // old days are to be let go now
+	expire   map[uint32]bool    // sites whose old days are to be let go now
 	unpurged error              // why the last purge has failed
 	months   map[uint32]bool    // sites whose months may have changed
 }
@@ -34,6 +34,7 @@ func (m *merges) load(db *DB) error {
 	m.due = make(map[partition]bool)
 	m.failed = make(map[partition]bool)
 	m.months = make(map[uint32]bool)
+	m.expire = make(map[uint32]bool)
 	for _, s := range db.Sites() {
 		m.months[s.ID] = true
 	}
@@ -195,11 +196,11 @@ func (m *merges) failure() error {
 	return err
 }
 
-// letGo asks for old days to be let go now.
-func (m *merges) letGo() {
+// letGo asks for the old days of a site to be let go now.
+func (m *merges) letGo(site uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.expire = true
+	m.expire[site] = true
 	m.signal()
 }
 
@@ -223,15 +224,15 @@ func (m *merges) takeMonths() (site uint32, ok bool) {
 	return 0, false
 }
 
-// takeExpire reports whether somebody has asked for that. Then it is busy until the next next.
-func (m *merges) takeExpire() bool {
+// takeExpire returns the sites for which somebody has asked for that. Then it is busy until the next next.
+func (m *merges) takeExpire() map[uint32]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.expire {
-		return false
+	sites := m.expire
+	if len(sites) > 0 {
+		m.expire, m.busy = make(map[uint32]bool), true
 	}
-	m.expire, m.busy = false, true
-	return true
+	return sites
 }
 
 // takePurge reports whether to purge now: somebody waits for it, or it is time again. Then it is busy until the next next.
@@ -253,5 +254,5 @@ func (m *merges) settled(purged bool) bool {
 		m.hurry = true
 		m.signal()
 	}
-	return len(m.due) == 0 && len(m.months) == 0 && !m.busy && !m.expire && !(purged && m.stale)
+	return len(m.due) == 0 && len(m.months) == 0 && !m.busy && len(m.expire) == 0 && !(purged && m.stale)
 }

@@ -72,12 +72,12 @@ func (db *DB) merge() {
 	for {
 		select {
 		case <-db.merges.wake:
-			if db.merges.takeExpire() {
-				old.run(true)
+			if asked := db.merges.takeExpire(); len(asked) > 0 {
+				old.run(asked)
 			}
 		case <-tick.C:
 			db.merges.ripen(db.ripe)
-			old.run(false)
+			old.run(nil)
 		case <-db.stop:
 			return
 		}

@@ -66,11 +66,12 @@ func (db *DB) SetRetention(domain string, keep Retention) error {
 	if err := keep.Check(); err != nil {
 		return err
 	}
-	err := db.changeSite(domain, func(s *Site) { s.Keep = keep })
+	var site uint32
+	err := db.changeSite(domain, func(s *Site) { s.Keep, site = keep, s.ID })
 	if err != nil {
 		return fmt.Errorf("set retention of %s: %w", domain, err)
 	}
-	db.merges.letGo()
+	db.merges.letGo(site)
 	return nil
 }
 
@@ -102,15 +103,15 @@ func newExpirer(db *DB) *expirer {
 }
 
 // run looks through all sites whose day, or retention, is another than before. Errors are logged: the next run tries
-// again. asked says that a person has just asked for it, and so believes the clock.
-func (x *expirer) run(asked bool) {
+// again. For those that are asked for, somebody has just chosen what to keep, and so believes the clock.
+func (x *expirer) run(asked map[uint32]bool) {
 	for _, s := range x.db.Sites() {
 		today, keep, ok := x.db.today(s.ID)
 		now := expiry{today, keep}
 		if x.seen[s.ID].today != today || x.seen[s.ID].since.IsZero() {
 			x.seen[s.ID] = sight{today, time.Now()}
 		}
-		if !ok || x.done[s.ID] == now || !asked && time.Since(x.seen[s.ID].since) < trustClock {
+		if !ok || x.done[s.ID] == now || !asked[s.ID] && time.Since(x.seen[s.ID].since) < trustClock {
 			continue
 		}
 		switch done, err := x.db.expireSite(s); {

@@ -28,6 +28,15 @@ func clockStore(t *testing.T, dir string, today *atomic.Int64) *DB {
 	return db
 }
 
+// everySite asks for the old days of all sites to be let go.
+func everySite(db *DB) map[uint32]bool {
+	all := make(map[uint32]bool)
+	for _, s := range db.Sites() {
+		all[s.ID] = true
+	}
+	return all
+}
+
 // at moves a row to an hour.
 func at(rows []Row, hour int) []Row {
 	for i := range rows {
@@ -202,7 +211,7 @@ func TestRetention(t *testing.T) {
 	onlyLive(t, db)
 
 	today.Store(20003)
-	newExpirer(db).run(true)
+	newExpirer(db).run(everySite(db))
 	if got := mustQuery(t, db, total); len(got.Rows) != 5 {
 		t.Errorf("totals three days later:\n%s", table(got))
 	}
@@ -230,12 +239,13 @@ func TestWrongClockLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSettle(t, db)
+	other := mustSite(t, db, "example.org")
 	today.Store(60000)
 	old := newExpirer(db)
-	old.run(false)
-	old.run(false)
+	old.run(nil)
+	old.run(map[uint32]bool{other.ID: true}) // somebody chooses what that one keeps
 	today.Store(20001)
-	old.run(false)
+	old.run(nil)
 	if got := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}}); got.Rows[0].Values[0].Number != 1 {
 		t.Error("a clock that was wrong for a moment has deleted the past")
 	}
@@ -251,9 +261,9 @@ func TestImportOfOldDaysIsKept(t *testing.T) {
 	if want := 4000 + defaultDays; !ok || keep.Detail != want || keep.Totals != want {
 		t.Errorf("keeps %+v, %v", keep, ok)
 	}
-	newExpirer(db).run(true)
+	newExpirer(db).run(everySite(db))
 	today.Store(20000 + defaultDays)
-	newExpirer(db).run(true)
+	newExpirer(db).run(everySite(db))
 	q := Query{Site: site.ID, From: 16000, To: 16000, Metrics: []Metric{PageViews}}
 	if got := mustQuery(t, db, q); got.Rows[0].Values[0].Number != 1 {
 		t.Error("what was imported is gone")
@@ -263,7 +273,7 @@ func TestImportOfOldDaysIsKept(t *testing.T) {
 	}
 	mustSettle(t, db)
 	today.Store(20001 + defaultDays)
-	newExpirer(db).run(true)
+	newExpirer(db).run(everySite(db))
 	if got := mustQuery(t, db, q); got.Rows[0].Values[0].Number != 0 {
 		t.Error("what was imported is never let go")
 	}
@@ -424,7 +434,7 @@ func TestImportIsKnownWhileADayOfItIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	today.Store(20011)
-	newExpirer(db).run(true)
+	newExpirer(db).run(everySite(db))
 	err := imp()
 	res := mustQuery(t, db, Query{Site: site.ID, From: 20001, To: 20009, Metrics: []Metric{PageViews}})
 	if !errors.Is(err, ErrImported) {
@@ -470,9 +480,9 @@ func TestDetailsOfADayThatIsClosedLate(t *testing.T) {
 	if err := db.SetRetention("example.com", Retention{Hours: 1, Detail: 5, Totals: 50}); err != nil {
 		t.Fatal(err)
 	}
-	x.run(true) // before the day is closed
+	x.run(everySite(db)) // before the day is closed
 	mustSettle(t, db)
-	x.run(true) // a minute later, and so on all day
+	x.run(everySite(db)) // a minute later, and so on all day
 	mustSettle(t, db)
 	_, err := db.Query(t.Context(), Query{Site: site.ID, From: 19990, To: 19990, Metrics: []Metric{PageViews}, Filters: []Filter{is(Country, "DE")}})
 	if !errors.Is(err, ErrNotKept) {

@@ -405,7 +405,9 @@ func TestUpgradeKeepsOldDays(t *testing.T) {
 			t.Errorf("%s keeps %+v", s.Domain, s.Keep)
 		}
 	}
-	db.merges.letGo()
+	for site := range everySite(db) {
+		db.merges.letGo(site)
+	}
 	mergeAll(t, db)
 	f.totals().compare(t, db, "after old days were let go")
 }
