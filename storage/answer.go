@@ -55,10 +55,7 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 	}
 	err := db.view(func(txn *badger.Txn) error {
 		sc.txn = txn
-		if err := sc.table(Visits); err != nil {
-			return err
-		}
-		return sc.table(Hits)
+		return sc.read()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)

@@ -151,8 +151,8 @@ func (db *DB) catchUp() {
 }
 
 // months finds the months that answer jobs in place of their days, and notes with the jobs which days they need not read.
-func (sc *scan) months(t Table, jobs []*job, days []dayRuns) ([]source, error) {
-	wanted := slices.ContainsFunc(jobs, func(j *job) bool { return j.byMonths(t) })
+func (sc *scan) months(t Table, jobs []int, days []dayRuns) ([]source, error) {
+	wanted := slices.ContainsFunc(jobs, func(i int) bool { return sc.jobs[i].byMonths(t) })
 	if !wanted || len(days) == 0 {
 		return nil, nil
 	}
@@ -182,7 +182,8 @@ func (sc *scan) months(t Table, jobs []*job, days []dayRuns) ([]source, error) {
 			return nil, err
 		}
 		by := source{run: r}
-		for i, j := range jobs {
+		for _, i := range jobs {
+			j := sc.jobs[i]
 			if of, _ := j.rolledBy(t); j.byMonths(t) && !omitted[of] && j.q.From <= month && month.monthEnd() <= j.q.To {
 				by.jobs = append(by.jobs, i)
 				j.skip(t, month)

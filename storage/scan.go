@@ -12,7 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// scan reads each table once for any number of queries about one site.
+// scan reads the tables once for any number of queries about one site.
 type scan struct {
 	db   *DB
 	ctx  context.Context // of this one call of Query
@@ -95,7 +95,7 @@ const (
 // group gathers the sums of one row of the answer.
 type group struct {
 	sums [fields]int64
-	low  [2]int64 // lower bounds of the visitors and visits of sets, of the days that are done
+	low  reach // lower bounds of the visitors and visits of sets, of the days that are done
 	day  *groupDay
 }
 
@@ -104,8 +104,7 @@ func (g *group) add(o *group) {
 	for f, n := range o.sums {
 		g.sums[f] += n
 	}
-	g.low[0] += o.low[0]
-	g.low[1] += o.low[1]
+	g.low.add(o.low)
 }
 
 // dayRuns are the runs of one day, and the rollups of closed ones.
@@ -115,43 +114,34 @@ type dayRuns struct {
 	rollups map[uint64]*run // by the number of the run, which may be gone: then they are all that is left of it
 }
 
-// table reads all runs of a table that the jobs need. Days are independent of each other, so each goroutine
-// takes the next one that is left.
-func (sc *scan) table(t Table) error {
-	var jobs []*job
-	for _, j := range sc.jobs {
-		if t == Visits && j.plan.visits || t == Hits && j.plan.hits {
-			jobs = append(jobs, j)
+// task is a day or month of a table, and the jobs that need the table.
+type task struct {
+	table Table
+	jobs  []int
+	day   dayRuns
+	month source // in place of the day, if it has a run
+}
+
+// read reads all runs that the jobs need. Days and tables are independent of each other, so each goroutine takes the
+// next one that is left.
+func (sc *scan) read() error {
+	var tasks []task
+	for _, t := range []Table{Hits, Visits} { // what takes longer comes first, so that all are done at about the same time
+		some, err := sc.tasks(t)
+		if err != nil {
+			return err
 		}
+		tasks = append(tasks, some...)
 	}
-	if len(jobs) == 0 {
-		return nil
-	}
-	days, err := sc.days(t, jobs)
-	if err != nil {
-		return err
-	}
-	months, err := sc.months(t, jobs, days)
-	if err != nil {
-		return err
-	}
-	workers := make([]*worker, min(runtime.GOMAXPROCS(0), len(days)))
+	workers := make([]*worker, min(runtime.GOMAXPROCS(0), len(tasks)))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for i := range workers {
-		w := newWorker(sc, t, jobs)
+		w := newWorker(sc)
 		workers[i] = w
 		all.Go(func() {
-			for w.err == nil {
-				n := int(next.Add(1)) - 1
-				switch {
-				case n < len(months):
-					w.err = w.runs(months[n : n+1])
-				case n < len(months)+len(days):
-					w.err = w.day(days[n-len(months)])
-				default:
-					return
-				}
+			for n := int(next.Add(1)); n <= len(tasks) && w.err == nil; n = int(next.Add(1)) {
+				w.err = w.do(&tasks[n-1])
 			}
 		})
 	}
@@ -164,7 +154,7 @@ func (sc *scan) table(t Table) error {
 		if w.err != nil {
 			return w.err
 		}
-		for i, j := range jobs {
+		for i, j := range sc.jobs {
 			if e := w.failed[i]; e != nil && (j.err == nil || j.err.day < e.day) {
 				j.err = e
 			}
@@ -172,6 +162,35 @@ func (sc *scan) table(t Table) error {
 		}
 	}
 	return nil
+}
+
+// tasks lists what has to be read of a table.
+func (sc *scan) tasks(t Table) ([]task, error) {
+	var jobs []int
+	for i, j := range sc.jobs {
+		if t == Visits && j.plan.visits || t == Hits && j.plan.hits {
+			jobs = append(jobs, i)
+		}
+	}
+	if len(jobs) == 0 {
+		return nil, nil
+	}
+	days, err := sc.days(t, jobs)
+	if err != nil {
+		return nil, err
+	}
+	months, err := sc.months(t, jobs, days)
+	if err != nil {
+		return nil, err
+	}
+	tasks := make([]task, 0, len(months)+len(days))
+	for _, m := range months {
+		tasks = append(tasks, task{table: t, month: m})
+	}
+	for _, d := range days {
+		tasks = append(tasks, task{table: t, jobs: jobs, day: d})
+	}
+	return tasks, nil
 }
 
 // take adds the groups of a goroutine to those of the job.
@@ -191,10 +210,10 @@ func (j *job) take(gs groups) {
 }
 
 // days finds the runs of a table on the days that any of the jobs asks about.
-func (sc *scan) days(t Table, jobs []*job) ([]dayRuns, error) {
-	from, to := jobs[0].q.From, jobs[0].q.To
-	for _, j := range jobs {
-		from, to = min(from, j.q.From), max(to, j.q.To)
+func (sc *scan) days(t Table, jobs []int) ([]dayRuns, error) {
+	from, to := maxDay, minDay
+	for _, i := range jobs {
+		from, to = min(from, sc.jobs[i].q.From), max(to, sc.jobs[i].q.To)
 	}
 	var days []dayRuns
 	err := sc.eachRun(t, from, to, func(r *run) {
@@ -238,29 +257,37 @@ func (sc *scan) eachRun(t Table, from, to Day, fn func(r *run)) error {
 	return nil
 }
 
-// worker reads days for all jobs of a table.
+// worker does tasks, one after the other.
 type worker struct {
 	sc     *scan
-	table  Table
-	jobs   []*job
+	table  Table      // of the task
 	groups []groups   // by job
 	failed []*notKept // by job: why it has no answer
 	view   *view
 	err    error
 }
 
-func newWorker(sc *scan, t Table, jobs []*job) *worker {
-	w := &worker{sc: sc, table: t, jobs: jobs, groups: make([]groups, len(jobs)), failed: make([]*notKept, len(jobs)), view: sc.db.views.Get().(*view)}
+func newWorker(sc *scan) *worker {
+	w := &worker{sc: sc, groups: make([]groups, len(sc.jobs)), failed: make([]*notKept, len(sc.jobs)), view: sc.db.views.Get().(*view)}
 	for i := range w.groups {
 		w.groups[i] = make(groups)
 	}
 	return w
 }
 
+func (w *worker) do(t *task) error {
+	w.table = t.table
+	if t.month.run != nil {
+		return w.runs([]source{t.month})
+	}
+	return w.day(t.day, t.jobs)
+}
+
 // day adds the runs of a day to the groups of all jobs that ask about it: rollups to those that they can answer.
-func (w *worker) day(d dayRuns) error {
+func (w *worker) day(d dayRuns, jobs []int) error {
 	var whole, rolled []int
-	for i, j := range w.jobs {
+	for _, i := range jobs {
+		j := w.sc.jobs[i]
 		if d.day < j.q.From || d.day > j.q.To || j.skips(w.table, d.day) {
 			continue
 		}
@@ -313,7 +340,7 @@ func (w *worker) split(rollup *run, jobs []int) (by, rest []int, err error) {
 		return nil, nil, err
 	}
 	for _, i := range jobs {
-		if of, _ := w.jobs[i].rolledBy(w.table); omitted[of] {
+		if of, _ := w.sc.jobs[i].rolledBy(w.table); omitted[of] {
 			rest = append(rest, i)
 		} else {
 			by = append(by, i)
@@ -353,7 +380,7 @@ func (w *worker) runs(sources []source) error {
 func (w *worker) run(from source, touched map[*group]*job) error {
 	r := from.run
 	jobs := slices.DeleteFunc(slices.Clone(from.jobs), func(i int) bool {
-		if w.jobs[i].q.Interval == ByHour && r.ref.level == coarseLevel && r.ref.table == w.table {
+		if w.sc.jobs[i].q.Interval == ByHour && r.ref.level == coarseLevel && r.ref.table == w.table {
 			w.fail(i, r.ref.day, leftHours)
 		}
 		return w.failed[i] != nil // the rest of its rows are of no use
@@ -367,10 +394,10 @@ func (w *worker) run(from source, touched map[*group]*job) error {
 			if err := w.sc.ctx.Err(); err != nil {
 				return err
 			}
-			if w.jobs[i].full.Load() {
+			if w.sc.jobs[i].full.Load() {
 				continue
 			}
-			if err := w.view.add(w.jobs[i], w.groups[i], touched); err != nil {
+			if err := w.view.add(w.sc.jobs[i], w.groups[i], touched); err != nil {
 				return err
 			}
 		}

@@ -14,12 +14,30 @@ func (v *view) slot(sel []uint32, axes []axis) {
 			break // the product of one more could overflow
 		}
 	}
-	if combinations <= maxDense {
+	switch {
+	case combinations <= maxDirect && 4*combinations <= len(sel):
+		v.combine(sel, axes)
+		v.allKeys(axes, combinations)
+	case combinations <= maxDense:
 		v.slotDense(sel, axes, combinations)
-	} else {
+	default:
 		v.slotSparse(sel, axes)
 	}
 	v.clearSums()
+}
+
+// allKeys makes a slot for each combination, in the order of combine.
+func (v *view) allKeys(axes []axis, combinations int) {
+	var key slotKey
+	for range combinations {
+		v.keys = append(v.keys, key)
+		for i := len(axes) - 1; i >= 0; i-- {
+			if key[i]++; int(key[i]) < len(axes[i].dict) {
+				break
+			}
+			key[i] = 0
+		}
+	}
 }
 
 // clearSums begins new sums for the same slots.

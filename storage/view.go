@@ -3,7 +3,9 @@ package storage
 import "math"
 
 const (
-	// maxDense bounds the combinations of a block's codes that are looked up in an array; rarer ones go through a map.
+	// maxDirect bounds the combinations of a block's codes that are slots themselves: where rows are many, that saves a look.
+	maxDirect = 1 << 10
+	// maxDense bounds those that are looked up in an array; rarer ones go through a map.
 	maxDense = 1 << 16
 	noSlot   = math.MaxUint32
 )
@@ -12,26 +14,28 @@ const (
 // Work goes column by column: a selection lists rows, slots give each row its group, and a sum is one loop.
 type view struct {
 	shelf
-	run    *run
-	n      int           // number of the block in the run
-	rows   int           // of the block
-	alone  bool          // the run is the only one of its day
-	ids    []uint32      // 0, 1, 2, ...
-	arena  arena[uint32] // of selections
-	counts arena[int64]
+	run     *run
+	n       int           // number of the block in the run
+	rows    int           // of the block
+	alone   bool          // the run is the only one of its day
+	ids     []uint32      // 0, 1, 2, ...
+	arena   arena[uint32] // of selections
+	reaches arena[reach]
+	origin  arena[origin]
 	// selected are the rows that pass the filters of a job, by their text.
 	selected map[string][]uint32
 	props    map[string]axis   // values of properties, by key
 	hits     map[string]chosen // of the table Hits: what is in selected, by kind
-	paths    []uint32          // numbers of the paths by code, 0 for those that have none yet
-	numbers  numbers           // of the day
+	comers   map[string]*comers
+	paths    []uint32 // numbers of the paths by code, 0 for those that have none yet
+	numbers  numbers  // of the day
 
-	slots  []uint32  // by row: number of its group within the block
-	keys   []slotKey // by slot
-	dense  []uint32  // by combination of codes: slot, or noSlot
-	sparse map[slotKey]uint32
-	sums   [fields][]int64 // by slot
-	pairs  [][2]int64      // by slot; see eachPage
+	slots   []uint32  // by row: number of its group within the block
+	keys    []slotKey // by slot
+	dense   []uint32  // by combination of codes: slot, or noSlot
+	sparse  map[slotKey]uint32
+	sums    [fields][]int64 // by slot
+	tallies []tally         // by slot; see addPages
 }
 
 // slotKey are the codes that make up a group within a block: those of the dimensions, the hour, and of what visitors are
@@ -49,13 +53,16 @@ func (v *view) reset(r *run, n int) {
 	v.run, v.n, v.rows = r, n, r.head.blockRows[n]
 	v.shelf.reset()
 	v.arena.reset()
-	v.counts.reset()
+	v.reaches.reset()
+	v.origin.reset()
 	if v.selected == nil {
-		v.selected, v.props, v.hits = make(map[string][]uint32), make(map[string]axis), make(map[string]chosen)
+		v.selected, v.props = make(map[string][]uint32), make(map[string]axis)
+		v.hits, v.comers = make(map[string]chosen), make(map[string]*comers)
 	}
 	clear(v.selected)
 	clear(v.props)
 	clear(v.hits)
+	clear(v.comers)
 	v.paths = v.paths[:0]
 	for i := len(v.ids); i < v.rows; i++ {
 		v.ids = append(v.ids, uint32(i))
@@ -69,6 +76,7 @@ func (v *view) forget() {
 	clear(v.selected)
 	clear(v.props)
 	clear(v.hits)
+	clear(v.comers)
 	clear(v.sparse)
 }
 
