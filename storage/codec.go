@@ -17,6 +17,7 @@ const (
 	pieceZstd = 1 // what is sorted: runs and repetitions
 	pieceHuff = 2 // what is not: Huffman coding alone is smaller then, or hardly larger, and thrice as fast to read
 	pieceSame = 3 // one byte that is all bytes
+	pieceRuns = 4 // what is sorted and has few values: the bytes of a run are set and not copied, one after the other
 )
 
 const (
@@ -27,6 +28,8 @@ const (
 	// huffSlack is the part by which Huffman coding may be larger and is taken all the same: a fifth for planes that are
 	// nearly random, such as countries, costs 3 % of a store.
 	huffSlack = 5
+	// runsSlack is by how many bytes runs may be larger.
+	runsSlack = 64
 )
 
 // codec compresses chunks. It is safe for concurrent use.
@@ -106,6 +109,11 @@ func (c *codec) packPiece(dst []byte, enc *zstd.Encoder, piece []byte) []byte {
 	} else if z := enc.EncodeAll(piece, nil); len(z) < len(piece) {
 		coding, stored = pieceZstd, z
 	}
+	if coding == pieceZstd {
+		if runs := appendRuns(nil, piece, len(stored)+runsSlack); runs != nil {
+			return appendPiece(dst, pieceRuns, piece, runs)
+		}
+	}
 	if len(piece) >= minHuff && coding != pieceSame {
 		s := c.huff.Get().(*huff0.Scratch)
 		if h, _, err := huff0.Compress4X(piece, s); err == nil && len(h) <= len(stored)+len(stored)/huffSlack {
@@ -132,6 +140,22 @@ func same(piece []byte) bool {
 		}
 	}
 	return len(piece) > 0
+}
+
+// appendRuns appends each byte with how often it follows itself, or returns nil if that is more than most bytes.
+func appendRuns(dst, piece []byte, most int) []byte {
+	for len(piece) > 0 {
+		n := 1
+		for n < len(piece) && piece[n] == piece[0] {
+			n++
+		}
+		dst = binary.AppendUvarint(append(dst, piece[0]), uint64(n))
+		if len(dst) > most {
+			return nil
+		}
+		piece = piece[n:]
+	}
+	return dst
 }
 
 // unpack appends the pieces of a chunk to dst.
@@ -173,13 +197,38 @@ func (c *codec) unpackPiece(dst []byte, coding byte, stored []byte, size int) ([
 		if len(stored) != 1 {
 			return nil, errors.New("no single byte")
 		}
-		dst = slices.Grow(dst, size)[:len(dst)+size]
-		for i := range dst[len(dst)-size:] {
-			dst[len(dst)-size+i] = stored[0]
-		}
-		return dst, nil
+		return repeat(dst, stored[0], size), nil
+	case pieceRuns:
+		return unpackRuns(dst, stored, size)
 	}
 	return nil, fmt.Errorf("unknown coding %d", coding)
+}
+
+// repeat appends a byte n times.
+func repeat(dst []byte, b byte, n int) []byte {
+	dst = slices.Grow(dst, n)[:len(dst)+n]
+	run := dst[len(dst)-n:]
+	if n > 0 {
+		run[0] = b
+	}
+	for done := 1; done < n; done *= 2 { // copying is quicker than setting one after the other
+		copy(run[done:], run[:done])
+	}
+	return dst
+}
+
+// unpackRuns is the inverse of appendRuns.
+func unpackRuns(dst, stored []byte, size int) ([]byte, error) {
+	dst = slices.Grow(dst, size)
+	for len(stored) > 0 {
+		b := stored[0]
+		n, rest, err := readUvarint(stored[1:])
+		if err != nil || n == 0 || n > uint64(size) {
+			return nil, fmt.Errorf("run of %d bytes", n)
+		}
+		dst, size, stored = repeat(dst, b, int(n)), size-int(n), rest
+	}
+	return dst, nil
 }
 
 func (c *codec) unpackHuff(dst, stored []byte, size int) ([]byte, error) {

@@ -34,7 +34,8 @@ func TestPiecesRoundTrip(t *testing.T) {
 		coding byte
 	}{
 		"all the same": {fill(func(int) byte { return 7 }), pieceSame},
-		"sorted":       {fill(func(i int) byte { return byte(i / 100) }), pieceZstd},
+		"sorted":       {fill(func(i int) byte { return byte(i / 100) }), pieceRuns},
+		"repeating":    {fill(func(i int) byte { return byte(i % 20) }), pieceZstd},
 		"skewed":       {fill(func(int) byte { return byte(min(r.ExpFloat64()*20, 255)) }), pieceHuff},
 		"random":       {fill(func(int) byte { return byte(r.Uint32()) }), pieceRaw},
 	} {
@@ -70,6 +71,10 @@ func TestDamagedPieces(t *testing.T) {
 		"no Huffman table":      {pieceHuff, 5, 1, 0},
 		"no zstd":               {pieceZstd, 5, 1, 0},
 		"two bytes for same":    {pieceSame, 5, 2, 'a', 'b'},
+		"empty run":             {pieceRuns, 5, 4, 'a', 5, 'b', 0},
+		"runs too long":         {pieceRuns, 5, 4, 'a', 3, 'b', 3},
+		"runs too short":        {pieceRuns, 5, 4, 'a', 3, 'b', 1},
+		"run cut in its length": {pieceRuns, 5, 3, 'a', 3, 'b'},
 	} {
 		if got, err := c.unpack(src, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %q, %v", name, got, err)
@@ -86,5 +91,6 @@ func FuzzUnpack(f *testing.F) {
 	}
 	f.Add(c.pack(c.fast, append([]byte("dict"), plane...), 1, 600))
 	f.Add(c.pack(c.tidy, bytes.Repeat([]byte("ab"), 300), 1, 600))
+	f.Add(c.pack(c.tidy, append(bytes.Repeat([]byte("a"), 300), bytes.Repeat([]byte("b"), 300)...), 1, 600))
 	f.Fuzz(func(_ *testing.T, src []byte) { _, _ = c.unpack(src, nil) })
 }

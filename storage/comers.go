@@ -52,23 +52,23 @@ func (v *view) comersTo(j *job, views []uint32) (*comers, error) {
 // cutPages keeps the rows that somebody is counted by, and finds where each page ends.
 func (v *view) cutPages(c *comers, views []uint32, visitors, visits *amounts) {
 	path := &v.axes[Path]
-	c.rows, c.reach = v.arena.open(len(views)), v.reaches.open(len(views))
+	rows, reaches := v.arena.open(len(views)), v.reaches.open(len(views))
 	last := uint16(0)
 	for _, row := range views {
 		r := reach{visitors.at(row), visits.at(row)}
 		if r == (reach{}) {
 			continue
 		}
-		if page := path.code(row); page != last || len(c.rows) == 0 {
-			if len(c.rows) > 0 {
-				c.pages = append(c.pages, len(c.rows))
+		if page := path.code(row); page != last || len(rows) == 0 {
+			if len(rows) > 0 {
+				c.pages = append(c.pages, len(rows))
 			}
 			last = page
 		}
-		c.rows, c.reach = append(c.rows, row), append(c.reach, r)
+		rows, reaches = append(rows, row), append(reaches, r)
 	}
-	c.pages = append(c.pages, len(c.rows))
-	c.rows, c.reach = v.arena.keep(c.rows), v.reaches.keep(c.reach)
+	c.pages = append(c.pages, len(rows))
+	c.rows, c.reach = v.arena.keep(rows), v.reaches.keep(reaches)
 }
 
 // origins finds where the comers came from.
@@ -156,12 +156,13 @@ func (v *view) addPages(j *job, gs groups, axes []axis, views []uint32, touched 
 // with what each slot has here; other pages count for the best ones.
 func (v *view) tally(c *comers, part func(page []uint32, slot int, r reach)) {
 	v.tallies = slices.Grow(v.tallies[:0], len(v.keys))[:len(v.keys)]
-	tallies := v.tallies
+	tallies, slots, origins := v.tallies, v.slots, c.from
 	clear(tallies)
 	var met []uint32 // slots that have rows of the page, some of them more than once
 	start := 0
 	for _, end := range c.pages {
-		page, reaches := c.rows[start:end], c.reach[start:end]
+		page, reaches := c.rows[start:end], c.reach[start:end:end]
+		reaches = reaches[:len(page)]
 		whole := v.alone && start > 0 && end < len(c.rows)
 		start = end
 		done := func(slot int) {
@@ -183,7 +184,7 @@ func (v *view) tally(c *comers, part func(page []uint32, slot int, r reach)) {
 		}
 		if len(page) >= len(tallies) { // most slots have some
 			for i, row := range page {
-				tallies[v.slots[row]].page[c.from[row]%originStride].add(reaches[i])
+				tallies[slots[row]].page[origins[row]%originStride].add(reaches[i])
 			}
 			for slot := range tallies {
 				done(slot)
@@ -192,8 +193,8 @@ func (v *view) tally(c *comers, part func(page []uint32, slot int, r reach)) {
 		}
 		met = met[:0]
 		for i, row := range page {
-			slot := v.slots[row]
-			tallies[slot].page[c.from[row]%originStride].add(reaches[i])
+			slot := slots[row]
+			tallies[slot].page[origins[row]%originStride].add(reaches[i])
 			met = append(met, slot)
 		}
 		for _, slot := range met {
