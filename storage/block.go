@@ -222,29 +222,25 @@ func decodeColumn(src []byte, rows int, codes []uint16, to *base) (dict []string
 		return nil, nil, err
 	}
 	codes = slices.Grow(codes[:0], rows)[:rows]
-	switch len(planes) {
-	case 0:
+	low, high := planes, []byte(nil)
+	switch {
+	case len(planes) == 0:
 		clear(codes)
 		return dict, codes, nil
-	case rows:
-		for i, c := range planes {
-			codes[i] = uint16(c)
-		}
-	default:
-		low, high := planes[:rows], planes[rows:]
-		for i := range codes {
-			codes[i] = uint16(high[i])<<8 | uint16(low[i])
-		}
+	case len(planes) > rows:
+		low, high = planes[:rows], planes[rows:]
 	}
-	most := len(dict) - 1
 	if to != nil {
-		most++
+		return dict, codes, to.resolve(dict, low, high, codes)
 	}
-	if c := slices.Max(codes); int(c) > most {
+	for i, c := range low {
+		codes[i] = uint16(c)
+	}
+	for i, c := range high {
+		codes[i] |= uint16(c) << 8
+	}
+	if c := slices.Max(codes); int(c) >= len(dict) {
 		return nil, nil, corruptf("code %d in a dictionary of %d", c, len(dict))
-	}
-	if to != nil && !to.resolve(dict, codes) {
-		return nil, nil, corruptf("code refers to a value that is not in the dictionary")
 	}
 	return dict, codes, nil
 }
@@ -264,21 +260,26 @@ func cutColumn(src []byte, rows int, to *base) (dict []string, planes []byte, er
 	return dict, src, nil
 }
 
-// resolve is the inverse of refer, in place. It returns false if a code refers to a value that dict lacks.
-func (to *base) resolve(dict []string, codes []uint16) bool {
+// resolve is the inverse of refer: it writes the codes that planes refer to. There may be no high ones.
+func (to *base) resolve(dict []string, low, high []byte, codes []uint16) error {
 	own := to.translate(dict)
-	for i, c := range codes {
-		if c == 0 {
-			c = own[to.codes[i]]
-			if c == noCode {
-				return false
-			}
-			codes[i] = c
-		} else {
-			codes[i] = c - 1
+	others := to.codes[:len(codes)]
+	for i, c := range low[:len(codes)] {
+		code := uint16(c)
+		if high != nil {
+			code |= uint16(high[i]) << 8
 		}
+		value := own[others[i]]
+		if code != 0 { // in random order: without a branch
+			value = code - 1
+		}
+		codes[i] = value
 	}
-	return true
+	// A code in the base that dict lacks has become noCode, the largest one.
+	if c := slices.Max(codes); int(c) >= len(dict) {
+		return corruptf("code %d in a dictionary of %d", c, len(dict))
+	}
+	return nil
 }
 
 // decodeDict reads n front-coded values. They share the memory of one string.

@@ -171,7 +171,7 @@ func (v *view) tally(c *comers, part func(page []uint32, slot int, r reach)) {
 				return
 			}
 			var all reach
-			for from := range t.page {
+			for from := range originStride - 1 {
 				t.all[from].add(t.page[from])
 				all.add(t.page[from])
 			}
