@@ -114,7 +114,7 @@ func (m *format1) keepAll(refs []runRef) error {
 			continue
 		}
 		keep = s.Keep.reach(today, day)
-		if err := m.to.changeSite(s.Domain, func(s *Site) { s.Keep = keep }); err != nil {
+		if err := m.to.changeSite(s.Domain, func(s *Site) error { s.Keep = keep; return nil }); err != nil {
 			return fmt.Errorf("keep the days of %s: %w", s.Domain, err)
 		}
 		m.u.log().Info("a site has days older than are kept by default: it keeps them", "site", s.Domain, "oldest", day.String(), "days", keep.Totals)

@@ -67,7 +67,7 @@ func (db *DB) SetRetention(domain string, keep Retention) error {
 		return err
 	}
 	var site uint32
-	err := db.changeSite(domain, func(s *Site) { s.Keep, site = keep, s.ID })
+	err := db.changeSite(domain, func(s *Site) error { s.Keep, site = keep, s.ID; return nil })
 	if err != nil {
 		return fmt.Errorf("set retention of %s: %w", domain, err)
 	}

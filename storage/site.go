@@ -20,6 +20,7 @@ type Site struct {
 	TimeZone string    `json:"timezone"` // IANA name
 	Created  time.Time `json:"created"`
 	Keep     Retention `json:"keep,omitzero"`
+	Settings Settings  `json:"settings,omitzero"`
 
 	location *time.Location
 }
@@ -35,16 +36,20 @@ func (s Site) Location() *time.Location {
 // siteIndex is the sites in memory; it is replaced as a whole, so that readers need no lock.
 type siteIndex struct {
 	byDomain map[string]Site
+	byAlias  map[string]Site
 	byID     map[uint32]Site
 	sorted   []Site
 }
 
 func newSiteIndex(sites []Site) *siteIndex {
-	x := &siteIndex{byDomain: make(map[string]Site), byID: make(map[uint32]Site), sorted: sites}
+	x := &siteIndex{byDomain: make(map[string]Site), byAlias: make(map[string]Site), byID: make(map[uint32]Site), sorted: sites}
 	slices.SortFunc(sites, func(a, b Site) int { return cmp.Compare(a.Domain, b.Domain) })
 	for _, s := range sites {
 		x.byDomain[s.Domain] = s
 		x.byID[s.ID] = s
+		for _, alias := range s.Settings.Aliases {
+			x.byAlias[alias] = s
+		}
 	}
 	return x
 }
@@ -140,7 +145,9 @@ func (db *DB) AddSite(domain, zone string) (Site, error) {
 	}
 	db.records.Lock()
 	defer db.records.Unlock()
-	if _, ok := db.Site(domain); ok {
+	if other, ok := db.SiteNamed(domain); ok && other.Domain != domain {
+		return Site{}, fmt.Errorf("site %s: %w, as an alias of %s", domain, ErrExists, other.Domain)
+	} else if ok {
 		return Site{}, fmt.Errorf("site %s: %w", domain, ErrExists)
 	}
 	s := Site{Domain: domain, TimeZone: zone, Created: db.now().UTC(), location: loc}
@@ -161,8 +168,9 @@ func (db *DB) AddSite(domain, zone string) (Site, error) {
 	return s, nil
 }
 
-// changeSite changes the record of a site, or returns ErrNotFound. What change does to its number and domain is lost.
-func (db *DB) changeSite(domain string, change func(s *Site)) error {
+// changeSite changes the record of a site, or returns ErrNotFound or the error of change. What change does to its number and
+// domain is lost.
+func (db *DB) changeSite(domain string, change func(s *Site) error) error {
 	db.records.Lock()
 	defer db.records.Unlock()
 	s, ok := db.Site(domain)
@@ -170,7 +178,10 @@ func (db *DB) changeSite(domain string, change func(s *Site)) error {
 		return ErrNotFound
 	}
 	changed := s
-	change(&changed)
+	changed.Settings = s.Settings.clone()
+	if err := change(&changed); err != nil {
+		return err
+	}
 	changed.ID, changed.Domain = s.ID, s.Domain
 	err := db.update(func(txn *badger.Txn) error { return setRecord(txn, recordSite, s.Domain, changed, 0) })
 	if err != nil {
