@@ -39,6 +39,7 @@ type benchCmd struct {
 	Views int    `help:"Page views to make up, 10,000,000 by default. With --sites: of each site and day, 100 by default." default:"0"`
 	Days  int    `help:"Days to spread them over." default:"30"`
 	Sites int    `help:"Measure a store of this many small sites instead of one large site." default:"0"`
+	Hits  int    `help:"Measure a server that takes this many hits instead, beside servers that do less." default:"0"`
 	Dir   string `help:"Directory of the store. It is kept, and used again without filling if it is there. Default: a temporary one." placeholder:"DIR"`
 }
 
@@ -54,8 +55,8 @@ type bench struct {
 // Run fills a store with made-up page views, through the visit rules and the store as an import does, and prints what it
 // takes to keep and to show them. Times are those of this machine at this moment.
 func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
-	if c.Views < 0 || c.Days < 1 || c.Sites < 0 {
-		return usagef("--days must be at least 1, --views and --sites at least 0")
+	if c.Views < 0 || c.Days < 1 || c.Sites < 0 || c.Hits < 0 {
+		return usagef("--days must be at least 1, --views, --sites and --hits at least 0")
 	}
 	if c.Views == 0 {
 		c.Views = benchViews
@@ -73,8 +74,11 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	b.line("%d cores, %s", runtime.GOMAXPROCS(0), runtime.Version())
 	run := b.runSite
-	if c.Sites > 0 {
+	switch {
+	case c.Sites > 0:
 		run = b.runSites
+	case c.Hits > 0:
+		run = b.runHits
 	}
 	if err := run(ctx); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -236,16 +240,24 @@ func dirSize(dir string) (size int64, err error) {
 
 // memory returns the resident size of this process and its peak, where the system tells.
 func memory() []string {
-	status, err := os.ReadFile("/proc/self/status")
+	now, peak := memoryOf(os.Getpid())
+	return []string{now, peak}
+}
+
+// memoryOf returns the resident size of a process and its peak, where the system tells.
+func memoryOf(pid int) (now, peak string) {
+	now, peak = "unknown on this system", "unknown on this system"
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return []string{"unknown on this system"}
+		return now, peak
 	}
-	var sizes []string
 	for line := range strings.Lines(string(status)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && (name == "VmRSS" || name == "VmHWM") {
-			sizes = append(sizes, strings.TrimSpace(value))
+		switch name, value, _ := strings.Cut(line, ":"); name {
+		case "VmRSS":
+			now = strings.TrimSpace(value)
+		case "VmHWM":
+			peak = strings.TrimSpace(value)
 		}
 	}
-	slices.Reverse(sizes) // the peak comes first there
-	return sizes
+	return now, peak
 }

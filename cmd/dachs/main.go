@@ -51,6 +51,7 @@ type commands struct {
 	Restore     restoreCmd     `cmd:"" help:"Make the data anew from backups."`
 	Check       checkCmd       `cmd:"" help:"Look at every byte of the store, and say what is wrong."`
 	Bench       benchCmd       `cmd:"" help:"Measure this machine with made-up data."`
+	BenchServer benchServerCmd `cmd:"" hidden:"" name:"bench-server"`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
