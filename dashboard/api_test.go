@@ -339,19 +339,20 @@ func TestQueryMethod(t *testing.T) {
 
 func TestQueryToken(t *testing.T) {
 	db := apiStore(t)
-	secret := func(domain string) string {
+	secret := func(domain string, scope storage.Scope) string {
 		site, ok := db.Site(domain)
 		if !ok {
 			t.Fatalf("no site %s", domain)
 		}
-		_, s, err := db.CreateToken(site.ID)
+		_, s, err := db.CreateToken(site.ID, scope)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	own, other := secret("example.com"), secret("other.example")
-	revoked, gone, err := db.CreateToken(1)
+	own, other := secret("example.com", storage.ScopeStats), secret("other.example", storage.ScopeStats)
+	old, counts := secret("example.com", ""), secret("example.com", storage.ScopeCount)
+	revoked, gone, err := db.CreateToken(1, storage.ScopeStats)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +363,7 @@ func TestQueryToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const bad = `{"error":"token and site_id do not belong together: one of them is unknown, or the token is for another site"}`
+	const bad = `{"error":"token and site_id do not belong together: one of them is unknown, or the token is for another site, or for counting"}`
 	const none = `{"error":"no token: send the header Authorization: Bearer TOKEN; dachs token create makes one"}`
 	for _, c := range []struct {
 		name, header, body string
@@ -370,6 +371,8 @@ func TestQueryToken(t *testing.T) {
 		want               string
 	}{
 		{"own site", "Bearer " + own, apiRequest(), 200, `{"results":[{"metrics":[3]`},
+		{"from before there were scopes", "Bearer " + old, apiRequest(), 200, `{"results":[{"metrics":[3]`},
+		{"one that may only count", "Bearer " + counts, apiRequest(), 401, bad},
 		{"scheme in other letters", "bearer  " + own, apiRequest(), 200, `{"results":[`},
 		{"site as people write it", "Bearer " + own, apiRequest(`"site_id":"https://www.Example.com/"`), 200, `{"results":[`},
 		{"no header", "", apiRequest(), 401, none},

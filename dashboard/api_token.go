@@ -14,7 +14,7 @@ var (
 	// errBadToken is the answer to every token that does not open the site, so that nobody learns from
 	// it which tokens or sites exist.
 	errBadToken = &apiError{http.StatusUnauthorized,
-		"token and site_id do not belong together: one of them is unknown, or the token is for another site"}
+		"token and site_id do not belong together: one of them is unknown, or the token is for another site, or for counting"}
 )
 
 // serveQuery answers queries about the one site that the request's bearer token is for.
@@ -38,6 +38,9 @@ func admitToken(store *storage.DB, r *http.Request) (siteFinder, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !token.May(storage.ScopeStats) {
+		return nil, errBadToken
 	}
 	return func(domain string) (storage.Site, error) {
 		site, ok := findSite(store, domain)

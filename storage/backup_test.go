@@ -317,7 +317,7 @@ func TestBackupLeavesOutWhatOpensADashboard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, token, err := db.CreateToken(site.ID)
+	_, token, err := db.CreateToken(site.ID, ScopeStats)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -25,13 +26,26 @@ const (
 	recordLogin    = "login" // by hash of the secret, with a time to live
 )
 
-// Token grants read access to one site's numbers through the Stats API. The secret itself is not kept.
+// Scope is what a token allows its holder to do with one site; nothing beyond it.
+type Scope string
+
+// Scopes. A token has one, so that the secret that lies on a web server to count does not also show the numbers.
+const (
+	ScopeStats Scope = "stats" // read the site's numbers through the Stats API
+	ScopeCount Scope = "count" // count hits on behalf of visitors, and say their address and user agent
+)
+
+// Token lets a program do something with one site. The secret itself is not kept.
 type Token struct {
 	ID      string    `json:"id"` // short, to name it for RevokeToken
 	Site    uint32    `json:"site"`
 	Created time.Time `json:"created"`
-	Hash    string    `json:"hash"` // SHA-256 of the secret: it is random, so it needs no salt
+	Hash    string    `json:"hash"`            // SHA-256 of the secret: it is random, so it needs no salt
+	Scope   Scope     `json:"scope,omitempty"` // tokens from before there were scopes have none; see May
 }
+
+// May tells whether a token allows something. One without a scope allows what all tokens did before there were scopes.
+func (t Token) May(scope Scope) bool { return cmp.Or(t.Scope, ScopeStats) == scope }
 
 // Owner is the person who administers this server.
 type Owner struct {
@@ -102,18 +116,18 @@ func eachRecord(txn *badger.Txn, kind string, fn func(value []byte) error) error
 }
 
 // CreateToken makes a token for a site and returns its secret, which cannot be had again.
-func (db *DB) CreateToken(site uint32) (t Token, secret string, err error) {
+func (db *DB) CreateToken(site uint32, scope Scope) (t Token, secret string, err error) {
 	if !db.alive(site) {
 		return t, "", fmt.Errorf("create token: site %d: %w", site, ErrNotFound)
 	}
 	secret = newSecret()
-	t = Token{Site: site, Created: db.now().UTC(), Hash: hashSecret(secret)}
+	t = Token{Site: site, Created: db.now().UTC(), Hash: hashSecret(secret), Scope: scope}
 	t.ID = t.Hash[:tokenIDLen]
 	err = db.update(func(txn *badger.Txn) error { return setRecord(txn, recordToken, t.ID, t, 0) })
 	return t, secret, err
 }
 
-// TokenOf returns the token that a secret belongs to, or ErrNotFound.
+// TokenOf returns the token that a secret belongs to, or ErrNotFound. What it allows is for the caller to ask (Token.May).
 func (db *DB) TokenOf(secret string) (Token, error) {
 	hash := hashSecret(secret)
 	var t Token

@@ -58,7 +58,7 @@ func TestAddSite(t *testing.T) {
 func TestTokens(t *testing.T) {
 	db := mustOpen(t, t.TempDir())
 	site := mustSite(t, db, "example.com")
-	tok, secret, err := db.CreateToken(site.ID)
+	tok, secret, err := db.CreateToken(site.ID, ScopeStats)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +79,21 @@ func TestTokens(t *testing.T) {
 	}
 	if err := db.RevokeToken(tok.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("RevokeToken twice = %v", err)
+	}
+}
+
+func TestTokenAllowsOneThing(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	site := mustSite(t, db, "example.com")
+	for scope, want := range map[Scope][2]bool{ScopeStats: {true, false}, ScopeCount: {false, true}, "": {true, false}, "all": {}} {
+		_, secret, err := db.CreateToken(site.ID, scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := db.TokenOf(secret)
+		if got := [2]bool{tok.May(ScopeStats), tok.May(ScopeCount)}; err != nil || got != want {
+			t.Errorf("token of scope %q may %v (%v), want %v", scope, got, err, want)
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func TestRemoveSiteLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	_, secret, err := db.CreateToken(gone.ID)
+	_, secret, err := db.CreateToken(gone.ID, ScopeStats)
 	if err != nil {
 		t.Fatal(err)
 	}

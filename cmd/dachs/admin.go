@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,15 +76,17 @@ type newSite struct {
 
 // newToken is the body of POST /tokens.
 type newToken struct {
-	Site string `json:"site"` // domain
+	Site  string        `json:"site"` // domain
+	Scope storage.Scope `json:"scope"`
 }
 
 // tokenInfo is a token as commands show it. Secret is set only in the answer that creates it.
 type tokenInfo struct {
-	ID      string    `json:"id"`
-	Site    string    `json:"site"` // domain
-	Created time.Time `json:"created"`
-	Secret  string    `json:"secret,omitempty"`
+	ID      string        `json:"id"`
+	Site    string        `json:"site"` // domain
+	Created time.Time     `json:"created"`
+	Scope   storage.Scope `json:"scope"`
+	Secret  string        `json:"secret,omitempty"`
 }
 
 // setupLink is the answer of POST /setup.
@@ -156,7 +159,10 @@ func (a *admin) listTokens(w http.ResponseWriter, _ *http.Request) {
 	}
 	list := make([]tokenInfo, len(tokens))
 	for i, t := range tokens {
-		list[i] = tokenInfo{ID: t.ID, Site: domains[t.Site], Created: t.Created}
+		list[i] = tokenInfo{ID: t.ID, Site: domains[t.Site], Created: t.Created, Scope: storage.ScopeStats}
+		if t.May(storage.ScopeCount) {
+			list[i].Scope = storage.ScopeCount
+		}
 	}
 	answer(w, http.StatusOK, list)
 }
@@ -170,12 +176,17 @@ func (a *admin) createToken(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t, secret, err := a.store.CreateToken(site.ID)
+	in.Scope = cmp.Or(in.Scope, storage.ScopeStats)
+	if in.Scope != storage.ScopeStats && in.Scope != storage.ScopeCount {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("scope %q: want %s or %s", in.Scope, storage.ScopeStats, storage.ScopeCount))
+		return
+	}
+	t, secret, err := a.store.CreateToken(site.ID, in.Scope)
 	if err != nil {
 		refuseStore(w, err)
 		return
 	}
-	answer(w, http.StatusCreated, tokenInfo{ID: t.ID, Site: site.Domain, Created: t.Created, Secret: secret})
+	answer(w, http.StatusCreated, tokenInfo{ID: t.ID, Site: site.Domain, Created: t.Created, Scope: t.Scope, Secret: secret})
 }
 
 func (a *admin) revokeToken(w http.ResponseWriter, r *http.Request) {

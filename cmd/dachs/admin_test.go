@@ -67,6 +67,8 @@ func testCommands(t *testing.T, data string) {
 	if len(secret) < 20 || strings.ContainsAny(secret, " \n") {
 		t.Errorf("token create prints %q, want the secret alone", created.stdout)
 	}
+	has(do("token", "create", "--site", "second.example", "--count"))
+	has(do("token", "list"), "second.example  count", "example.com     stats")
 	checkFailure(t, do("token", "create", "--site", "nowhere.example"), exitError, "`dachs site add nowhere.example` adds it")
 	list := do("token", "list")
 	has(list, "example.com")

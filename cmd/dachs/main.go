@@ -44,7 +44,7 @@ type commands struct {
 	Demo        demoCmd        `cmd:"" help:"Show a dashboard full of made-up data, and a small shop to click in. Nothing is kept: --data is not used."`
 	Site        siteCmd        `cmd:"" help:"Add, list and remove sites."`
 	User        userCmd        `cmd:"" help:"Give access to the dashboard."`
-	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens of the Stats API."`
+	Token       tokenCmd       `cmd:"" help:"Create, list and revoke tokens: to read numbers, or to count from a server."`
 	Query       queryCmd       `cmd:"" help:"Ask for numbers."`
 	Import      importCmd      `cmd:"" help:"Count what happened before."`
 	Backup      backupCmd      `cmd:"" help:"Write all counts to a file, beside a running server or without one."`

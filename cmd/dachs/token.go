@@ -6,23 +6,30 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"dachs/storage"
 )
 
 type tokenCmd struct {
-	Create tokenCreateCmd `cmd:"" help:"Create a token that may read one site's numbers, and print it once."`
+	Create tokenCreateCmd `cmd:"" help:"Create a token that may read one site's numbers, or count for it, and print it once."`
 	List   tokenListCmd   `cmd:"" help:"List all tokens, without their secrets."`
 	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token."`
 }
 
 type tokenCreateCmd struct {
-	Site string `help:"Domain of the site." required:"" placeholder:"DOMAIN"`
+	Site  string `help:"Domain of the site." required:"" placeholder:"DOMAIN"`
+	Count bool   `help:"The token may not read numbers but count for the site from a server, and say the visitor's address and user agent."`
 }
 
 // Run implements the command. The secret stands alone on standard output, so that scripts can take it.
 func (c *tokenCreateCmd) Run(ctx context.Context, a *app) error {
+	scope := storage.ScopeStats
+	if c.Count {
+		scope = storage.ScopeCount
+	}
 	return a.with(ctx, local{}, func(cl *client) error {
 		var t tokenInfo
-		if err := cl.call(ctx, http.MethodPost, "/tokens", newToken{c.Site}, &t); err != nil {
+		if err := cl.call(ctx, http.MethodPost, "/tokens", newToken{c.Site, scope}, &t); err != nil {
 			return fmt.Errorf("create token: %w", err)
 		}
 		fmt.Fprintf(a.stderr, "Token %s for %s. It is shown only now:\n", t.ID, t.Site)
@@ -40,9 +47,9 @@ func (tokenListCmd) Run(ctx context.Context, a *app) error {
 		if err := cl.call(ctx, http.MethodGet, "/tokens", nil, &tokens); err != nil {
 			return fmt.Errorf("list tokens: %w", err)
 		}
-		rows := [][]string{{"ID", "SITE", "CREATED"}}
+		rows := [][]string{{"ID", "SITE", "FOR", "CREATED"}}
 		for _, t := range tokens {
-			rows = append(rows, []string{t.ID, t.Site, t.Created.Format(time.DateOnly)})
+			rows = append(rows, []string{t.ID, t.Site, string(t.Scope), t.Created.Format(time.DateOnly)})
 		}
 		return writeTable(a.stdout, rows)
 	})
