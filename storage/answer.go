@@ -53,8 +53,12 @@ func (db *DB) QueryAll(ctx context.Context, queries []Query) ([]Answer, error) {
 			sc.jobs = append(sc.jobs, jobs[i].totals)
 		}
 	}
-	err := db.view(func(txn *badger.Txn) error {
-		sc.txn = txn
+	from, to := maxDay, minDay
+	for _, j := range sc.jobs {
+		from, to = min(from, j.q.From), max(to, j.q.To)
+	}
+	err := db.viewAll(queries[0].Site, from, to, func(txn *badger.Txn, fresh []*run) error {
+		sc.txn, sc.fresh = txn, fresh
 		return sc.read()
 	})
 	if err != nil {

@@ -166,9 +166,9 @@ func TestTooManyGroups(t *testing.T) {
 			t.Errorf("enough %s: %v", name, err)
 		}
 	}
-	// Of one day, which one goroutine reads: the totals hold 60 pages of two runs and their own group.
+	// Of one day, which one goroutine reads: the totals hold 60 pages and their own group.
 	q.Totals, q.To = true, q.From
-	groups, totals := ask(121, []Column{Path}, Whole, everyPage), ask(120, []Column{Path}, Whole, everyPage)
+	groups, totals := ask(61, []Column{Path}, Whole, everyPage), ask(60, []Column{Path}, Whole, everyPage)
 	if groups != nil || !errors.Is(totals, ErrTooManyGroups) {
 		t.Errorf("totals that hold enough: %v, too many: %v", groups, totals)
 	}
@@ -263,7 +263,7 @@ func TestBoundsBeforeAndAfterClosing(t *testing.T) {
 	now = Day(20001).Date()
 	mu.Unlock()
 	mustSettle(t, db)
-	refs, err := db.partitionRuns(partition{site.ID, Hits, 20000})
+	refs, err := runsIn(db, partition{site.ID, Hits, 20000})
 	if err != nil || len(refs) != 1 || len(mustHeader(t, db, refs[0]).blockRows) < 2 {
 		t.Fatalf("%d runs, %v; want one of several blocks", len(refs), err)
 	}

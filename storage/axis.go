@@ -84,6 +84,11 @@ func (sh *shelf) load(r *run, n int, c Column) error {
 	if sh.axes[c].dict != nil {
 		return nil
 	}
+	if r.memory != nil {
+		sh.axes[c] = r.memory.axis(n, r.head.blockRows[n], c, sh.codes[c])
+		sh.codes[c] = sh.axes[c].codes
+		return nil
+	}
 	var to *base
 	if c2, ok := r.s.relativeTo(c); ok {
 		if err := sh.load(r, n, c2); err != nil {
@@ -135,6 +140,11 @@ func (sh *shelf) measure(r *run, n int, m Measure) error {
 		return nil
 	}
 	rows := r.head.blockRows[n]
+	if r.memory != nil {
+		sh.amounts[m] = r.memory.measure(n, rows, m, sh.wide[m])
+		sh.wide[m] = sh.amounts[m].wide
+		return nil
+	}
 	raw, err := r.raw(n, measureColumn+uint8(m), &sh.measureBytes[m])
 	if err != nil {
 		return r.wrap(err)

@@ -1,6 +1,9 @@
 package storage
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // This file counts those who come to a set of pages: all that pass a filter such as "contains".
 
@@ -52,6 +55,10 @@ func (v *view) comersTo(j *job, views []uint32) (*comers, error) {
 // cutPages keeps the rows that somebody is counted by, and finds where each page ends.
 func (v *view) cutPages(c *comers, views []uint32, visitors, visits *amounts) {
 	path := &v.axes[Path]
+	if v.run.memory != nil { // in no order
+		views = slices.Clone(views)
+		slices.SortFunc(views, func(a, b uint32) int { return cmp.Compare(path.code(a), path.code(b)) })
+	}
 	rows, reaches := v.arena.open(len(views)), v.reaches.open(len(views))
 	last := uint16(0)
 	for _, row := range views {

@@ -68,18 +68,20 @@ var (
 
 // DB is an open store. All methods may be called from many goroutines.
 type DB struct {
-	dir       string
-	encrypted bool
-	badger    *badger.DB
-	codec     *codec
-	space     space
-	log       *slog.Logger
-	now       func() time.Time
-	queue     queue
-	merges    merges
-	sites     atomic.Pointer[siteIndex]
-	views     sync.Pool // *view: memory of queries
-	readers   readers
+	dir        string
+	encrypted  bool
+	badger     *badger.DB
+	codec      *codec
+	space      space
+	log        *slog.Logger
+	now        func() time.Time
+	queue      queue
+	fresh      fresh
+	commitSums summer // of the goroutine that commits
+	merges     merges
+	sites      atomic.Pointer[siteIndex]
+	views      sync.Pool // *view: memory of queries
+	readers    readers
 
 	maxGroups int64 // of one query; the constant but in tests
 
@@ -166,6 +168,7 @@ func open(dir string, o Options) (*DB, error) {
 	db := &DB{dir: dir, encrypted: len(o.EncryptionKey) > 0, space: space{dir: dir, free: o.free, now: o.Now}, badger: b, codec: c, log: o.Logger, now: o.Now, stop: make(chan struct{})}
 	db.space.pending = db.pendingCompaction
 	db.queue.wake = make(chan struct{}, 1)
+	db.commitSums = *newSummer()
 	db.views.New = func() any { return new(view) }
 	db.maxGroups = maxGroups
 	if killed {
@@ -194,6 +197,9 @@ func (db *DB) load() error {
 		return err
 	}
 	if err := db.sweepSites(); err != nil {
+		return err
+	}
+	if err := db.fresh.load(db); err != nil {
 		return err
 	}
 	return db.merges.load(db)

@@ -71,7 +71,8 @@
 // # Durability
 //
 // Append and Batch.Wait return after the commit: what they accepted survives the end of the process at any
-// moment. A power cut may take the last second, unless Options.Sync is set.
+// moment. A commit is a small run on the disk, which only the next start reads: its sums are in memory too, where queries
+// find them, until they are enough to be written as one run. A power cut may take the last second, unless Options.Sync is set.
 //
 // # Backups
 //

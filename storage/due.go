@@ -92,6 +92,19 @@ func (m *merges) note(refs []runRef) {
 	}
 }
 
+// noteFresh notes partitions that have got something in memory, and those that have some of it to write.
+func (m *merges) noteFresh(seen, due []partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range seen {
+		m.watched[p] = false
+	}
+	for _, p := range due {
+		m.due[p] = true
+		m.signal()
+	}
+}
+
 // ripen makes the watched partitions due whose day has come.
 func (m *merges) ripen(come func(p partition, closed bool) bool) {
 	m.mu.Lock()

@@ -128,7 +128,7 @@ func (m *format1) move(refs []runRef) error {
 		if err := m.read(ref); err != nil {
 			return fmt.Errorf("read %s of %s, site %d, run %016x: %w", schemaOf1(ref.table).name, ref.day, ref.site, ref.id, err)
 		}
-		if m.sums.bytes >= cmp.Or(m.u.o.batch, upgradeBatch) {
+		if m.sums.bytes() >= cmp.Or(m.u.o.batch, upgradeBatch) {
 			if err := m.write(); err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ func (m *format1) move(refs []runRef) error {
 // write writes what was gathered.
 func (m *format1) write() error {
 	for _, p := range m.sums.partitions() {
-		if err := m.to.writeRun(p, m.sums.sorted(p)); err != nil {
+		if err := m.to.writeRun(p, m.sums.parts[p]); err != nil {
 			return err
 		}
 	}
@@ -150,24 +150,20 @@ func (m *format1) write() error {
 }
 
 // writeRun writes a run that counts at once.
-func (db *DB) writeRun(p partition, rows []*sumRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
+func (db *DB) writeRun(p partition, rows *sums) error {
 	w, err := db.newRunWriter(runRef{p.site, p.table, p.day, 1, rand.Uint64()})
 	if err != nil {
 		return err
 	}
-	var dims [columns]string
-	for _, r := range rows {
-		r.tuple(w.s, &dims)
-		if err := w.add(&dims, &r.sums); err != nil {
-			return err
-		}
+	if err := rows.blocks(w.put); err != nil {
+		return err
 	}
 	head, err := w.finish()
 	if err != nil {
 		return err
+	}
+	if len(head.blockRows) == 0 {
+		return w.abort() // all came to nothing
 	}
 	return db.update(func(txn *badger.Txn) error {
 		return errors.Join(txn.Set(w.ref.headerKey(), head.append(nil)), txn.Delete(w.ref.runKey(prefixGarbage)))

@@ -60,7 +60,7 @@ func (im *Import) Append(rows ...Row) error {
 		im.oldest = min(im.oldest, rows[i].Day)
 		im.sums.add(&rows[i])
 	}
-	if im.sums.bytes < importBytes {
+	if im.sums.bytes() < importBytes {
 		return nil
 	}
 	return im.flush()
@@ -69,7 +69,7 @@ func (im *Import) Append(rows ...Row) error {
 // flush writes what was gathered as runs that do not count yet.
 func (im *Import) flush() error {
 	for _, p := range im.sums.partitions() {
-		err := im.writePartition(p, im.sums.sorted(p))
+		err := im.writePartition(p, im.sums.parts[p])
 		if errors.Is(err, errStopped) {
 			err = ErrClosed
 		}
@@ -81,10 +81,7 @@ func (im *Import) flush() error {
 	return nil
 }
 
-func (im *Import) writePartition(p partition, rows []*sumRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
+func (im *Import) writePartition(p partition, rows *sums) error {
 	if len(im.runs) == maxImportRuns {
 		return errors.New("too much for one import: split the input, by month for example")
 	}
@@ -94,12 +91,8 @@ func (im *Import) writePartition(p partition, rows []*sumRow) error {
 	}
 	w.apart = true
 	im.runs = append(im.runs, importedRun{ref: w.ref}) // for Rollback, from here on
-	var dims [columns]string
-	for _, r := range rows {
-		r.tuple(w.s, &dims)
-		if err := w.add(&dims, &r.sums); err != nil {
-			return err
-		}
+	if err := rows.blocks(w.put); err != nil {
+		return err
 	}
 	im.runs[len(im.runs)-1].head, err = w.finish()
 	return err
@@ -138,6 +131,9 @@ func (im *Import) Commit(f Fingerprint, again bool) error {
 			return err
 		}
 		for _, r := range im.runs {
+			if len(r.head.blockRows) == 0 {
+				continue // all came to nothing: the next start forgets it
+			}
 			if err := txn.Set(r.ref.headerKey(), r.head.append(nil)); err != nil {
 				return err
 			}

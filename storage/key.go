@@ -50,7 +50,10 @@ func (r runRef) headerKey() []byte {
 	return binary.BigEndian.AppendUint64(key, r.id)
 }
 
-const headerKeyLen = 1 + 4 + 1 + 4 + 1 + 8
+const (
+	headerKeyLen = 1 + 4 + 1 + 4 + 1 + 8
+	levelByte    = 1 + 4 + 1 + 4 // of a header's key
+)
 
 var errKey = errors.New("key has an unknown form")
 

@@ -113,7 +113,8 @@ func (db *DB) ripe(p partition, closed bool) bool {
 	if closed {
 		return db.isCoarse(p)
 	}
-	return db.isOver(p)
+	_, old := db.fresh.has(p)
+	return old || db.isOver(p)
 }
 
 // today is the day that it is at a site; ok is false if the site is gone.
@@ -154,11 +155,14 @@ func (db *DB) mergePartition(p partition) error {
 
 // mergeStep does one merge in a partition. more says that there may be another.
 func (db *DB) mergeStep(p partition) (more bool, err error) {
+	over, coarse := db.isOver(p), db.isCoarse(p)
+	if more, err := db.writeFresh(p, over); err != nil || more {
+		return db.passing(p, more, err)
+	}
 	refs, err := db.partitionRuns(p)
 	if err != nil || !db.alive(p.site) {
 		return false, err
 	}
-	over, coarse := db.isOver(p), db.isCoarse(p)
 	chosen, err := db.chooseRuns(refs, over, coarse)
 	if err != nil && !db.alive(p.site) {
 		return false, nil // the site went away meanwhile
@@ -167,8 +171,8 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 		return false, err
 	}
 	if chosen == nil {
-		if len(refs) > 0 && !(over && coarse) {
-			db.merges.watch(p, over)
+		if has, _ := db.fresh.has(p); has || len(refs) > 0 && !(over && coarse) {
+			db.merges.watch(p, over && !has)
 		}
 		return false, nil
 	}
@@ -180,14 +184,20 @@ func (db *DB) mergeStep(p partition) (more bool, err error) {
 			level = coarseLevel
 		}
 	}
-	err = db.mergeRuns(p, chosen, level)
-	if err != nil && (!db.alive(p.site) || errors.Is(err, errStopped)) {
-		return false, nil // the site went away under the merge, or the store is being closed
+	return db.passing(p, true, db.mergeRuns(p, chosen, level))
+}
+
+// passing takes away errors that only mean that something else came first.
+func (db *DB) passing(p partition, more bool, err error) (bool, error) {
+	switch {
+	case err == nil:
+		return more, nil
+	case !db.alive(p.site) || errors.Is(err, errStopped):
+		return false, nil // the site went away, or the store is being closed
+	case errors.Is(err, errReplaced):
+		return true, nil // deleted meanwhile: look again
 	}
-	if errors.Is(err, errReplaced) {
-		err = nil // deleted under the merge: look again
-	}
-	return true, err
+	return false, err
 }
 
 // chooseRuns returns the runs to merge next, nil if there are not enough: the lowest level that has mergeFanIn
@@ -240,16 +250,8 @@ func (db *DB) fitting(refs []runRef, maxRows int) ([]runRef, error) {
 	return refs[:n], err
 }
 
+// partitionRuns lists the runs of a partition but for small ones.
 func (db *DB) partitionRuns(p partition) ([]runRef, error) {
-	keys, err := db.keys(dayHeaders(p), 0)
-	if err != nil {
-		return nil, err
-	}
-	refs := make([]runRef, len(keys))
-	for i, k := range keys {
-		if refs[i], err = parseHeaderKey(k); err != nil {
-			return nil, err
-		}
-	}
-	return refs, nil
+	refs, err := db.runsOn(p.site, p.table, p.day, p.day)
+	return slices.DeleteFunc(refs, func(r runRef) bool { return r.level == 0 }), err
 }

@@ -27,13 +27,14 @@ func mergeAll(tb testing.TB, db *DB) {
 	}
 }
 
-// TestMergesKeepTheNumberOfRunsSmall commits a thousand times to a day that goes on, and to one that is over.
+// TestMergesKeepTheNumberOfRunsSmall commits often to a day that goes on, and to one that is over.
 func TestMergesKeepTheNumberOfRunsSmall(t *testing.T) {
+	const commits = freshRuns + 500
 	tests := map[string]struct {
 		now  time.Time
 		most int // runs in the end
 	}{
-		"day goes on": {Day(20000).Date().Add(12 * time.Hour), 4 * mergeFanIn},
+		"day goes on": {Day(20000).Date().Add(12 * time.Hour), freshRuns + mergeFanIn},
 		"day is over": {Day(20001).Date(), mergeFanIn},
 	}
 	for name, tt := range tests {
@@ -45,25 +46,29 @@ func TestMergesKeepTheNumberOfRunsSmall(t *testing.T) {
 			}
 			defer db.Close()
 			site := mustSite(t, db, "example.com")
-			for i := range 1000 {
+			for i := range commits {
 				if err := db.Append(pageView(site.ID, 20000, fmt.Sprintf("/%d", i%300), "DE")...); err != nil {
 					t.Fatal(err)
 				}
 			}
+			db.merges.ripen(db.ripe) // as happens every minute
 			waitForRuns(t, db, partition{site.ID, Hits, 20000}, tt.most)
 			res := mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{Visitors, PageViews}})
-			if got := table(res); got != "2024-10-04/00 [] 1000 1000\n" {
+			if got := table(res); got != "2024-10-04/00 [] 1500 1500\n" {
 				t.Error(got)
 			}
 		})
 	}
 }
 
+// runsIn lists all runs of a partition, small ones too.
+func runsIn(db *DB, p partition) ([]runRef, error) { return db.runsOn(p.site, p.table, p.day, p.day) }
+
 // waitForRuns waits until a partition has at most so many runs.
 func waitForRuns(tb testing.TB, db *DB, p partition, most int) {
 	tb.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		refs, err := db.partitionRuns(p)
+		refs, err := runsIn(db, p)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -100,7 +105,7 @@ func TestClosedDayIsOneRun(t *testing.T) {
 	defer db.Close()
 	closed, open20001 := partition{site.ID, Hits, 20000}, partition{site.ID, Hits, 20001}
 	waitForRuns(t, db, closed, 1)
-	if refs, err := db.partitionRuns(open20001); err != nil || len(refs) < 2 {
+	if refs, err := runsIn(db, open20001); err != nil || len(refs) < 2 {
 		t.Errorf("the day that goes on has %d runs, %v", len(refs), err)
 	}
 	im, err := db.BeginImport(site.ID)
@@ -161,7 +166,7 @@ func TestMergesHoldABoundedNumberOfRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refs, err := db.partitionRuns(partition{site.ID, Hits, 20000})
+	refs, err := runsIn(db, partition{site.ID, Hits, 20000})
 	if err != nil || len(refs) != 3 {
 		t.Fatalf("%d runs, %v", len(refs), err)
 	}

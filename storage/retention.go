@@ -217,6 +217,8 @@ func (db *DB) removeRuns(site uint32, spans func() []span) error {
 func (db *DB) dropHeaders(site uint32, spans func() []span) ([]runRef, error) {
 	db.structure.Lock() // or a merge could put its run in the place of those that are listed here
 	defer db.structure.Unlock()
+	db.fresh.order.Lock() // or a commit could add to small runs that are listed here
+	defer db.fresh.order.Unlock()
 	var refs []runRef
 	for _, s := range spans() {
 		some, err := db.runsOn(site, s.table, s.from, s.to)
@@ -226,7 +228,11 @@ func (db *DB) dropHeaders(site uint32, spans func() []span) ([]runRef, error) {
 		refs = append(refs, slices.DeleteFunc(some, func(r runRef) bool { return r.level < s.level || slices.Contains(refs, r) })...)
 	}
 	refs = wholeDays(refs, maxTxnKeys/2)
-	return refs, db.update(func(txn *badger.Txn) error {
+	gone := make(map[partition]bool)
+	for _, ref := range refs {
+		gone[ref.partition()] = gone[ref.partition()] || ref.level == 0
+	}
+	err := db.update(func(txn *badger.Txn) error {
 		for _, ref := range refs {
 			if err := txn.Delete(ref.headerKey()); err != nil {
 				return err
@@ -237,6 +243,10 @@ func (db *DB) dropHeaders(site uint32, spans func() []span) ([]runRef, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		db.fresh.forget(func(p partition) bool { return gone[p] })
+	}
+	return refs, err
 }
 
 // wholeDays returns the runs of the first days, at most so many, and no part of a day unless it has more by itself.

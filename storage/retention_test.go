@@ -60,7 +60,7 @@ func mustImport(t *testing.T, db *DB, site uint32, rows ...Row) *Import {
 // levels are the levels of a day's runs.
 func levels(t *testing.T, db *DB, p partition) []uint8 {
 	t.Helper()
-	refs, err := db.partitionRuns(p)
+	refs, err := runsIn(db, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestHoursLeaveTuples(t *testing.T) {
 
 func countRows(t *testing.T, db *DB, p partition) (rows int) {
 	t.Helper()
-	refs, err := db.partitionRuns(p)
+	refs, err := runsIn(db, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,35 +328,66 @@ func TestDeleteRange(t *testing.T) {
 	}
 }
 
-// TestRangeDeletedUnderAMerge takes the runs of a day away between reading and replacing them.
+// TestRangeDeletedUnderAMerge takes the runs of a day away between reading and replacing them, merged ones and small ones.
 func TestRangeDeletedUnderAMerge(t *testing.T) {
+	t.Run("merged", func(t *testing.T) {
+		deleteUnder(t, func(db *DB, p partition) (replace, abort func() error) {
+			for range 2 {
+				mustImport(t, db, p.site, pageView(p.site, p.day, "/", "DE")...)
+			}
+			refs, err := db.partitionRuns(p)
+			if err != nil || len(refs) < 2 {
+				t.Fatalf("%d runs, %v", len(refs), err)
+			}
+			m := &merging{db: db, refs: refs}
+			if err := m.write(runRef{p.site, p.table, p.day, 1, 7}); err != nil {
+				t.Fatal(err)
+			}
+			return m.replace, m.abort
+		})
+	})
+	t.Run("small", func(t *testing.T) {
+		deleteUnder(t, func(db *DB, p partition) (replace, abort func() error) {
+			for range 3 {
+				mustAppend(t, db, pageView(p.site, p.day, "/", "DE"), 2)
+			}
+			seg := db.fresh.seal(p, true)
+			w, err := db.newRunWriter(runRef{p.site, p.table, p.day, 1, 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := seg.sums.blocks(w.put); err != nil {
+				t.Fatal(err)
+			}
+			head, err := w.finish()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func() error { return db.replaceFresh(p, seg, w.ref, &head) }, w.abort
+		})
+	})
+}
+
+// deleteUnder deletes a day between what begin does and what it returns.
+func deleteUnder(t *testing.T, begin func(db *DB, p partition) (replace, abort func() error)) {
+	t.Helper()
 	var today atomic.Int64
 	today.Store(20000)
 	db := clockStore(t, t.TempDir(), &today)
 	site := mustSite(t, db, "example.com")
-	for range 3 {
-		if err := db.Append(pageView(site.ID, 20000, "/", "DE")...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := partition{site.ID, Hits, 20000}
-	refs, err := db.partitionRuns(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &merging{db: db, refs: refs}
-	if err := m.write(runRef{p.site, p.table, p.day, 1, 7}); err != nil {
-		t.Fatal(err)
-	}
+	replace, abort := begin(db, partition{site.ID, Hits, 20000})
 	today.Store(20001)
 	if err := db.DeleteRange("example.com", 20000, 20000); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.replace(); !errors.Is(err, errReplaced) {
+	if err := replace(); !errors.Is(err, errReplaced) {
 		t.Errorf("replace = %v", err)
 	}
-	if err := m.abort(); err != nil {
+	if err := abort(); err != nil {
 		t.Error(err)
+	}
+	if got := table(mustQuery(t, db, Query{Site: site.ID, From: 20000, To: 20000, Metrics: []Metric{PageViews}})); got != "2024-10-04/00 [] 0\n" {
+		t.Errorf("deleted, and yet there are\n%s", got)
 	}
 	for _, prefix := range []byte{prefixHeader, prefixChunk, prefixGarbage} {
 		if keys, err := db.keys([]byte{prefix}, 0); err != nil || len(keys) > 0 {

@@ -118,12 +118,12 @@ func TestDayOfOneCommitIsClosedAtMidnight(t *testing.T) {
 	p := partition{site.ID, Hits, 20000}
 	db.merges.again(p)
 	mustSettle(t, db)
-	if refs, err := db.partitionRuns(p); err != nil || len(refs) != 1 || refs[0].level != 0 {
+	if refs, err := runsIn(db, p); err != nil || len(refs) != 1 || refs[0].level != 0 {
 		t.Fatalf("while the day goes on: %v, %v", refs, err)
 	}
 	over.Store(true)
 	mustSettle(t, db)
-	if refs, err := db.partitionRuns(p); err != nil || len(refs) != 1 || refs[0].level != closedLevel {
+	if refs, err := runsIn(db, p); err != nil || len(refs) != 1 || refs[0].level != closedLevel {
 		t.Fatalf("when the day is over: %v, %v", refs, err)
 	}
 }

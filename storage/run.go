@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// inlineBytes is the largest run of a commit that is kept in the value of its header: one key for a commit.
+	// inlineBytes is the largest run of a merge that is kept in the value of its header: one key for a run.
 	inlineBytes = 8 << 10
 	// wholeBytes is the largest closed run whose columns are packed together in one chunk: few keys for small sites. It is
 	// not in the header, so that headers of many days are read fast. Larger ones gain by reading few columns.
@@ -131,13 +131,14 @@ func splitBlock(s *schema, src []byte) ([][]byte, error) {
 
 // run reads one run within a transaction.
 type run struct {
-	s     *schema
-	ref   runRef
-	head  header
-	codec *codec
-	txn   *badger.Txn
-	parts [][]byte // of a run whose columns are together
-	buf   []byte
+	s      *schema
+	ref    runRef
+	head   header
+	codec  *codec
+	txn    *badger.Txn
+	parts  [][]byte // of a run whose columns are together
+	memory *frozen  // in place of all that, if it is not on the disk yet
+	buf    []byte
 }
 
 // openRun reads the header of a run.

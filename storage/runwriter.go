@@ -19,6 +19,7 @@ type runWriter struct {
 	roller  *roller // nil unless it is to see every row
 	apart   bool    // a small run goes to a chunk, not to its header: many headers are stored at once
 	head    header
+	held    *block // the last one, which may become all of a small run
 	pending []badgerEntry
 	size    int
 }
@@ -49,12 +50,22 @@ func (w *runWriter) add(dims *[columns]string, sums *[maxMeasures]int64) error {
 			return errStopped
 		default:
 		}
-		if err := w.flush(w.builder.finish()); err != nil {
+		if err := w.put(w.builder.finish()); err != nil {
 			return err
 		}
 	}
 	w.builder.add(dims, sums)
 	return nil
+}
+
+// put appends a block of tuples, which must be greater than those before.
+func (w *runWriter) put(b *block) error {
+	last := w.held
+	w.held = b
+	if last == nil {
+		return nil
+	}
+	return w.flush(last)
 }
 
 // flush writes a block in transactions of bounded size.
@@ -98,10 +109,15 @@ func (w *runWriter) store() error {
 
 // finish returns the header that makes the run count. It has no blocks if no tuple was added.
 func (w *runWriter) finish() (header, error) {
-	if w.builder.b.rows == 0 {
+	if w.builder.b.rows > 0 {
+		if err := w.put(w.builder.finish()); err != nil {
+			return w.head, err
+		}
+	}
+	b := w.held
+	if b == nil {
 		return w.head, nil
 	}
-	b := w.builder.finish()
 	if len(w.head.blockRows) > 0 {
 		err := w.flush(b)
 		return w.head, err

@@ -14,10 +14,11 @@ import (
 
 // scan reads the tables once for any number of queries about one site.
 type scan struct {
-	db   *DB
-	ctx  context.Context // of this one call of Query
-	txn  *badger.Txn     // read-only, so that several goroutines may get from it
-	jobs []*job
+	db    *DB
+	ctx   context.Context // of this one call of Query
+	txn   *badger.Txn     // read-only, so that several goroutines may get from it
+	jobs  []*job
+	fresh []*run // what small runs hold, as it was when txn began
 }
 
 // maxGroups bounds the groups that one query may gather, those of all goroutines together, and with them what they hold of
@@ -216,35 +217,51 @@ func (sc *scan) days(t Table, jobs []int) ([]dayRuns, error) {
 		from, to = min(from, sc.jobs[i].q.From), max(to, sc.jobs[i].q.To)
 	}
 	var days []dayRuns
-	err := sc.eachRun(t, from, to, func(r *run) {
-		if len(days) == 0 || days[len(days)-1].day != r.ref.day {
-			days = append(days, dayRuns{day: r.ref.day})
+	on := func(day Day) *dayRuns {
+		i, ok := slices.BinarySearchFunc(days, day, func(d dayRuns, day Day) int { return cmp.Compare(d.day, day) })
+		if !ok {
+			days = slices.Insert(days, i, dayRuns{day: day})
 		}
-		last := &days[len(days)-1]
-		last.runs = append(last.runs, r)
+		return &days[i]
+	}
+	err := sc.eachRun(t, from, to, func(r *run) {
+		d := on(r.ref.day)
+		d.runs = append(d.runs, r)
 	})
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range sc.fresh {
+		if r.ref.table == t && r.ref.day >= from && r.ref.day <= to {
+			d := on(r.ref.day)
+			d.runs = append(d.runs, r)
+		}
+	}
 	err = sc.eachRun(t.rollups(), from, to, func(r *run) {
-		i, ok := slices.BinarySearchFunc(days, r.ref.day, func(d dayRuns, day Day) int { return cmp.Compare(d.day, day) })
-		if !ok {
-			days = slices.Insert(days, i, dayRuns{day: r.ref.day})
+		d := on(r.ref.day)
+		if d.rollups == nil {
+			d.rollups = make(map[uint64]*run, 1)
 		}
-		if days[i].rollups == nil {
-			days[i].rollups = make(map[uint64]*run, 1)
-		}
-		days[i].rollups[r.ref.id] = r
+		d.rollups[r.ref.id] = r
 	})
 	return days, err
 }
 
-// eachRun calls fn with the runs of a table in the order of days.
+// eachRun calls fn with the runs of a table in the order of days, but for small ones, which sc.fresh has.
 func (sc *scan) eachRun(t Table, from, to Day, fn func(r *run)) error {
 	site := sc.jobs[0].q.Site
 	it := sc.txn.NewIterator(badger.IteratorOptions{Prefix: tableHeaders(site, t), PrefetchValues: true, PrefetchSize: 16})
 	defer it.Close()
-	for it.Seek(dayHeaders(partition{site, t, from})); it.Valid(); it.Next() {
+	it.Seek(dayHeaders(partition{site, t, from}))
+	for ; it.Valid(); it.Next() {
+		for it.Valid() && it.Item().Key()[levelByte] == 0 && t == t.base() { // there may be thousands
+			beyond := slices.Clone(it.Item().Key()[:levelByte+1])
+			beyond[levelByte]++
+			it.Seek(beyond)
+		}
+		if !it.Valid() {
+			break
+		}
 		r, err := openRun(sc.db.codec, sc.txn, it.Item())
 		if err != nil {
 			return err
@@ -363,6 +380,9 @@ func (w *worker) runs(sources []source) error {
 	for _, from := range sources {
 		if from.run.ref.table == w.table {
 			runs++
+		}
+		if from.run.memory != nil {
+			runs++ // it is not sorted: no page is known to be complete
 		}
 	}
 	w.view.numbers, w.view.alone = make(numbers), runs == 1

@@ -136,6 +136,29 @@ var attributeColumns = []Column{
 	Device, OS, Browser, OSVersion, BrowserVersion, Language, Country, Region, City, Screen,
 }
 
+// bundle is a range of a schema's columns that are looked up together where tuples are added up: where a visit came from, and
+// what is known of its visitor, have few combinations for their many columns.
+type bundle struct{ from, to int }
+
+// maxBundles is more than any schema has.
+const maxBundles = 16
+
+// bundles cuts the columns into bundles.
+func (s *schema) bundles() (all []bundle) {
+	for i := 0; i < len(s.columns); {
+		u := bundle{i, i + 1}
+		switch s.columns[i] {
+		case Channel:
+			u.to = slices.Index(s.columns, UTMContent) + 1
+		case Device:
+			u.to = slices.Index(s.columns, Screen) + 1
+		}
+		all = append(all, u)
+		i = u.to
+	}
+	return all
+}
+
 var (
 	// The hour is last: without it a run is still sorted, and tuples that have become equal are neighbours (coarsening).
 	hitsSchema = &schema{Hits, "hits", slices.Concat(

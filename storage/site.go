@@ -218,6 +218,7 @@ func (db *DB) RemoveSite(domain string) error {
 	}
 	db.sites.Store(newSiteIndex(slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })))
 	err = db.Append() // once this is done, the commit that was under way when the site vanished is too
+	db.fresh.forget(func(p partition) bool { return p.site == s.ID })
 	if err == nil {
 		err = db.deleteSiteKeys(s.ID)
 	}

@@ -142,6 +142,9 @@ func (db *DB) Submit(b *Batch) error {
 			return err
 		}
 	}
+	if !db.fresh.room() {
+		return ErrOverloaded
+	}
 	if b.done == nil {
 		b.done = make(chan error, 1)
 	}
@@ -227,7 +230,14 @@ func (db *DB) fail(batches []*Batch, err error) {
 // commit stores the rows of all batches in one transaction, a run for each partition, and returns how many
 // batches are stored: all of them if there is no error.
 func (db *DB) commit(batches []*Batch) (stored int, err error) {
-	sums := newSummer()
+	db.fresh.order.Lock()
+	defer db.fresh.order.Unlock()
+	return db.commitLocked(batches)
+}
+
+func (db *DB) commitLocked(batches []*Batch) (stored int, err error) {
+	sums := &db.commitSums // this goroutine's only
+	defer sums.reset()
 	for _, b := range batches {
 		for i := range b.Rows {
 			sums.add(&b.Rows[i])
@@ -239,67 +249,49 @@ func (db *DB) commit(batches []*Batch) (stored int, err error) {
 	if err := db.space.check(); err != nil {
 		return 0, err
 	}
-	refs := make([]runRef, 0, len(sums.parts))
+	var added []freshSums
 	err = db.update(func(txn *badger.Txn) error {
 		for _, p := range sums.partitions() {
 			if !db.alive(p.site) {
 				continue // removed since the hit was counted
 			}
-			ref, err := db.writeSmall(txn, p, sums.sorted(p))
+			small, err := db.writeSmall(txn, p, sums.parts[p])
 			if err != nil {
 				return err
 			}
-			refs = append(refs, ref...)
+			added = append(added, freshSums{p, small, sums.parts[p]})
 		}
 		return nil
 	})
 	if errors.Is(err, badger.ErrTxnTooBig) && len(batches) > 1 {
+		sums.reset()
 		half := len(batches) / 2
-		if stored, err = db.commit(batches[:half]); err != nil {
+		if stored, err = db.commitLocked(batches[:half]); err != nil {
 			return stored, err
 		}
-		rest, err := db.commit(batches[half:])
+		rest, err := db.commitLocked(batches[half:])
 		return stored + rest, err
 	}
 	if err != nil {
 		return 0, fmt.Errorf("commit rows: %w", err)
 	}
-	db.merges.note(refs)
+	db.merges.noteFresh(db.fresh.add(added))
 	return len(batches), nil
 }
 
-// writeSmall writes the rows of one partition within a commit.
-func (db *DB) writeSmall(txn *badger.Txn, p partition, rows []*sumRow) ([]runRef, error) {
-	s, err := schemaOf(p.table)
-	if err != nil {
-		return nil, err
-	}
-	bl := newBuilder(s)
-	var refs []runRef
-	flush := func() error {
+// writeSmall writes the rows of one partition within a commit, mostly as one run. It lies in its header as a whole: nobody
+// reads it but the next start.
+func (db *DB) writeSmall(txn *badger.Txn, p partition, rows *sums) (small []smallRun, err error) {
+	err = rows.blocks(func(b *block) error {
 		ref := runRef{p.site, p.table, p.day, 0, rand.Uint64()}
-		b := bl.finish()
-		h := header{blockRows: []int{b.rows}, inline: joinBlock(s, b, inlineBytes)}
+		h := header{blockRows: []int{b.rows}, inline: joinBlock(rows.s, b, smallBytes)}
 		if h.inline == nil {
-			if err := db.codec.chunks(s, ref, 0, b, txn.Set); err != nil {
+			if err := db.codec.chunks(rows.s, ref, 0, b, txn.Set); err != nil {
 				return err
 			}
 		}
-		refs = append(refs, ref)
+		small = append(small, smallRun{ref, h.inline == nil})
 		return txn.Set(ref.headerKey(), h.append(nil))
-	}
-	var dims [columns]string
-	for _, r := range rows {
-		if bl.full() {
-			if err := flush(); err != nil {
-				return nil, err
-			}
-		}
-		r.tuple(s, &dims)
-		bl.add(&dims, &r.sums)
-	}
-	if bl.b.rows == 0 {
-		return refs, nil
-	}
-	return refs, flush()
+	})
+	return small, err
 }
