@@ -36,6 +36,16 @@ type Exclusions struct {
 	DataCentres bool `json:"data_centres,omitempty"`
 }
 
+// CleanAlias brings an alias to the form in which sites are found by it: that of a domain, which ids of other products fit too. It
+// returns an error that says what is wrong with it.
+func CleanAlias(name string) (string, error) {
+	clean, err := CleanDomain(name)
+	if err != nil {
+		return "", fmt.Errorf("alias %q: want a domain, or an id such as 7 or 6f9b2c1e-0d4a-4c55-9a3e-2f7d1b8c0e11", name)
+	}
+	return clean, nil
+}
+
 // SiteNamed returns the site that a hit means by a name: its domain (as CleanDomain writes it) or one of its aliases. It does
 // not touch the disk.
 func (db *DB) SiteNamed(name string) (Site, bool) {

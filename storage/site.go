@@ -90,6 +90,12 @@ func (db *DB) Site(domain string) (Site, bool) {
 	return s, ok
 }
 
+// SiteByID returns the site of a number, such as that of a token, without touching the disk.
+func (db *DB) SiteByID(id uint32) (Site, bool) {
+	s, ok := db.sites.Load().byID[id]
+	return s, ok
+}
+
 // Sites returns all sites by domain.
 func (db *DB) Sites() []Site { return slices.Clone(db.sites.Load().sorted) }
 

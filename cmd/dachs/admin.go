@@ -43,6 +43,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /sites/{domain}/keep", a.keep)
 	mux.HandleFunc("PATCH /sites/{domain}/keep", a.changeKeep)
 	mux.HandleFunc("POST /sites/{domain}/forget", a.forget)
+	mux.HandleFunc("PATCH /sites/{domain}/aliases", a.changeAliases)
 	mux.HandleFunc("GET /tokens", a.listTokens)
 	mux.HandleFunc("POST /tokens", a.createToken)
 	mux.HandleFunc("DELETE /tokens/{id}", a.revokeToken)

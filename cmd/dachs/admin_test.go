@@ -61,6 +61,8 @@ func testCommands(t *testing.T, data string) {
 	checkFailure(t, do("site", "forget", "example.com", "--from", "2026-02-01", "--to", "2026-01-31", "--yes"), exitUsage, "lies after --to")
 	checkFailure(t, do("site", "forget", "example.com", "--from", "2026-01-01", "--to", "2999-01-31", "--yes"), exitUsage, "not over yet there")
 
+	testAliases(t, do)
+
 	created := do("token", "create", "--site", "example.com")
 	has(created)
 	secret := strings.TrimSuffix(created.stdout, "\n")
@@ -90,6 +92,32 @@ func testCommands(t *testing.T, data string) {
 	if sites := do("site", "list"); strings.Contains(sites.stdout, "example.com") || !strings.Contains(sites.stdout, "second.example") {
 		t.Errorf("after the removal of example.com there are:\n%s", sites.stdout)
 	}
+}
+
+func testAliases(t *testing.T, do func(...string) result) {
+	t.Helper()
+	is := func(want string, args ...string) {
+		t.Helper()
+		if r := do(append([]string{"site", "alias"}, args...)...); r.code != exitOK || r.stdout != want {
+			t.Errorf("site alias %v: exit code %d, %q %s; want %q", args, r.code, r.stdout, r.stderr, want)
+		}
+	}
+	is("", "example.com", "list")
+	is("7\nold.example\n", "example.com", "add", "WWW.old.example", "7")
+	is("6f9b2c1e-0d4a-4c55-9a3e-2f7d1b8c0e11\n", "second.example", "add", "6F9B2C1E-0D4A-4C55-9A3E-2F7D1B8C0E11")
+	is("7\n", "example.com", "remove", "old.example")
+	is("7\n", "example.com", "add", "7")
+	checkFailure(t, do("site", "alias", "second.example", "add", "7"), exitError, `alias "7": exists already as a name of example.com`)
+	checkFailure(t, do("site", "alias", "second.example", "add", "example.com"), exitError, `alias "example.com": exists already as a name of example.com`)
+	checkFailure(t, do("site", "alias", "example.com", "add", "www.example.com"), exitUsage, "that is the site's domain already")
+	checkFailure(t, do("site", "alias", "example.com", "add", "a,b"), exitUsage, `alias "a,b": want a domain, or an id such as 7`)
+	checkFailure(t, do("site", "alias", "example.com", "remove", "8"), exitUsage, "example.com has no such name; `dachs site alias example.com` shows all")
+	checkFailure(t, do("site", "alias", "nowhere.example", "list"), exitError, "there is no site nowhere.example")
+	checkFailure(t, do("site", "add", "7"), exitError, "7 exists already")
+	checkFailure(t, do("site", "alias", "example.com", "add"), exitUsage, "want `dachs site alias DOMAIN add NAME...`")
+	checkFailure(t, do("site", "alias", "example.com", "list", "7"), exitUsage, "want `dachs site alias DOMAIN add NAME...`")
+	checkFailure(t, do("site", "alias", "example.com", "swap", "7"), exitUsage, "add")
+	is("7\n", "example.com")
 }
 
 // TestTokenOpensAPI shows that the secret that is printed is the one that the Stats API takes.

@@ -22,6 +22,7 @@ type siteCmd struct {
 	List   siteListCmd   `cmd:"" help:"List all sites."`
 	Keep   siteKeepCmd   `cmd:"" help:"Show or change for how long a site's numbers are kept."`
 	Forget siteForgetCmd `cmd:"" help:"Delete all counts of some days."`
+	Alias  siteAliasCmd  `cmd:"" help:"Give a site other names, such as the id it has in pages that were made for another product."`
 	Remove siteRemoveCmd `cmd:"" help:"Remove a site with all its counts and tokens."`
 }
 
