@@ -159,11 +159,16 @@ func decodeName(v *fastjson.Value) (string, error) {
 	if !ok {
 		return "", fieldError("name", "is %s; %s", article(v.Type()), want)
 	}
+	return checkName("name", name)
+}
+
+// checkName cleans the name of an event, or says what is wrong with it.
+func checkName(field, name string) (string, error) {
 	if name = oneLine(name); name == "" {
-		return "", fieldError("name", "is empty; %s", want)
+		return "", fieldError(field, "is empty; want the name of an event")
 	}
 	if n := utf8.RuneCountInString(name); n > maxName {
-		return "", fieldError("name", "has %d characters; want at most %d", n, maxName)
+		return "", fieldError(field, "has %d characters; want at most %d", n, maxName)
 	}
 	return name, nil
 }
@@ -177,14 +182,19 @@ func decodeURL(v *fastjson.Value, hashMode bool) (string, error) {
 	if !ok {
 		return "", fieldError("url", "is %s; %s", article(v.Type()), want)
 	}
+	return checkURL("url", s, hashMode)
+}
+
+// checkURL cleans the address of a page, or says what is wrong with it.
+func checkURL(field, s string, hashMode bool) (string, error) {
 	if !hashMode {
 		s, _, _ = strings.Cut(s, "#")
 	}
 	if s = shortenQuery(strings.TrimSpace(s)); len(s) > maxURL {
-		return "", fieldError("url", "has more than %d bytes without its query; want less", maxURL)
+		return "", fieldError(field, "has more than %d bytes without its query; want less", maxURL)
 	}
 	if _, ok := splitURL(s); !ok {
-		return "", fieldError("url", "is not the address of a web page; %s", want)
+		return "", fieldError(field, "is not the address of a web page; want the full address of the page, such as https://example.com/path")
 	}
 	return s, nil
 }

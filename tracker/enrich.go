@@ -51,7 +51,7 @@ func (e *Enricher) Enrich(p *Payload, c *Client) (Hit, Reason, error) {
 		Interactive: p.Interactive,
 		Scroll:      -1,
 		Origin:      originOf(page, p.Referrer),
-		Attributes:  e.attributes(c),
+		Attributes:  e.attributes(p, c),
 	}
 	switch h.Kind {
 	case visit.Event:
@@ -75,15 +75,19 @@ func kindOf(name string) visit.Kind {
 	return visit.Event
 }
 
-func (e *Enricher) attributes(c *Client) Attributes {
+func (e *Enricher) attributes(p *Payload, c *Client) Attributes {
 	where := e.geo.locate(c.Addr)
 	d := parseUserAgent(c.UserAgent)
-	return Attributes{
+	a := Attributes{
 		Country: where.country, Region: where.region, City: where.city,
 		Browser: d.browser, BrowserVersion: d.browserVersion,
 		OS: d.os, OSVersion: d.osVersion, Device: d.class,
-		Language: language(c.Language),
+		Language: language(p.Language),
 	}
+	if a.Language == "" {
+		a.Language = language(c.Language)
+	}
+	return a
 }
 
 // language returns the primary subtag of the first language in an Accept-Language header, such as "de" of

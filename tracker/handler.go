@@ -16,14 +16,6 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Paths of the tracker.
-const (
-	EventPath   = "/api/event"
-	ScriptPath  = "/d.js"
-	HealthPath  = "/healthz"
-	MetricsPath = "/metrics"
-)
-
 const (
 	// maxDomains bounds the sites that one event may count into.
 	maxDomains = 10
@@ -38,51 +30,8 @@ const (
 type request struct {
 	payload Payload
 	client  Client
+	said    said
 	batch   storage.Batch
-}
-
-// Serve answers a request if its path is one of the tracker's, and returns false if not. Nothing of ctx is
-// kept after it returns.
-func (t *Tracker) Serve(ctx *fasthttp.RequestCtx) bool {
-	switch string(ctx.Path()) {
-	case EventPath:
-		t.serve(ctx, nil)
-	case ScriptPath:
-		t.serve(ctx, serveScript)
-	case HealthPath:
-		t.serveHealth(ctx)
-	case MetricsPath:
-		t.serveMetrics(ctx)
-	default:
-		return false
-	}
-	return true
-}
-
-// serve takes events by POST, preflights, and what get answers by GET and HEAD.
-func (t *Tracker) serve(ctx *fasthttp.RequestCtx, get func(*fasthttp.RequestCtx)) {
-	switch {
-	case ctx.IsPost():
-		allowAnyOrigin(ctx)
-		t.serveEvent(ctx)
-	case ctx.IsOptions():
-		allowAnyOrigin(ctx)
-		ctx.Response.Header.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-		ctx.Response.Header.Set("Access-Control-Allow-Headers", "content-type")
-		ctx.Response.Header.Set("Access-Control-Max-Age", "86400")
-		ctx.SetStatusCode(fasthttp.StatusNoContent)
-	case get != nil && (ctx.IsGet() || ctx.IsHead()):
-		get(ctx)
-	default:
-		ctx.Response.Header.Set("Allow", "POST, OPTIONS")
-		answerError(ctx, fasthttp.StatusMethodNotAllowed, "send events with POST")
-	}
-}
-
-// allowAnyOrigin: pages of every site may send, and nothing in an answer is worth hiding from them. There is no
-// cookie here that a browser could add.
-func allowAnyOrigin(ctx *fasthttp.RequestCtx) {
-	ctx.Response.Header.Set("Access-Control-Allow-Origin", "*")
 }
 
 // serveEvent counts one event. Whoever objects is let go before anything else is looked at. A hit that is
@@ -94,10 +43,7 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 		t.accept(ctx, OptedOut)
 		return
 	}
-	r, ok := t.requests.Get().(*request)
-	if !ok {
-		r = new(request)
-	}
+	r := t.request()
 	defer t.release(r)
 	parser := t.parsers.Get()
 	err := decode(parser, ctx.PostBody(), &r.payload)
@@ -107,20 +53,33 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	r.client = t.client(ctx)
+	switch err := t.take(r); {
+	case errors.Is(err, errOverloaded):
+		t.overloaded(ctx)
+	case err != nil:
+		t.refuse(ctx, err)
+	default:
+		accepted(ctx)
+	}
+}
+
+// errOverloaded says that a hit could not be stored. Nothing of it was counted, unless it was for several sites.
+var errOverloaded = errors.New("cannot count at the moment; try again later")
+
+// take judges the payload and the client of a request, and counts them: the one way of every hit, whatever format it had. A
+// hit that is dropped on purpose is no error. Others are errOverloaded, and a *FieldError that says what is wrong with the
+// hit; counting those two as outcomes is left to the caller's answer.
+func (t *Tracker) take(r *request) error {
 	hit, reason, err := t.enricher.Enrich(&r.payload, &r.client)
 	switch {
 	case err != nil:
-		t.refuse(ctx, err)
-		return
+		return err
 	case reason != Accepted:
-		t.accept(ctx, reason)
-		return
+		t.outcomes[reason].Add(1)
+	case !t.countAll(r, &hit):
+		return errOverloaded
 	}
-	if !t.countAll(r, &hit) {
-		t.overloaded(ctx)
-		return
-	}
-	accepted(ctx)
+	return nil
 }
 
 // countAll counts a hit into each site that the payload lists, once, however often and by whatever name it is
@@ -163,22 +122,30 @@ func objects(h *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// site finds the site of a domain as a tag names it.
+// site finds the site that a tag names, by its domain or an alias.
 func (t *Tracker) site(domain string) (storage.Site, bool) {
-	if site, ok := t.store.Site(domain); ok {
+	if site, ok := t.store.SiteNamed(domain); ok {
 		return site, true
 	}
 	clean, err := storage.CleanDomain(domain)
 	if err != nil {
 		return storage.Site{}, false
 	}
-	return t.store.Site(clean)
+	return t.store.SiteNamed(clean)
+}
+
+// request returns an empty request, which release takes back.
+func (t *Tracker) request() *request {
+	if r, ok := t.requests.Get().(*request); ok {
+		return r
+	}
+	return new(request)
 }
 
 // release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
 // the rows of the last.
 func (t *Tracker) release(r *request) {
-	r.payload, r.client = Payload{}, Client{}
+	r.payload, r.client, r.said = Payload{}, Client{}, said{}
 	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
@@ -188,7 +155,7 @@ func (t *Tracker) release(r *request) {
 func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 	h := &ctx.Request.Header
 	purpose := h.Peek("Sec-Purpose")
-	for _, name := range []string{"Purpose", "X-Moz"} {
+	for _, name := range []string{"Purpose", "X-Purpose", "X-Moz"} {
 		if len(purpose) == 0 {
 			purpose = h.Peek(name)
 		}
@@ -227,11 +194,11 @@ func (t *Tracker) refuse(ctx *fasthttp.RequestCtx, err error) {
 	answerError(ctx, fasthttp.StatusBadRequest, err.Error())
 }
 
-// overloaded answers an event that could not be stored. Nothing of it was counted, unless it was for several sites.
+// overloaded answers an event that could not be stored.
 func (t *Tracker) overloaded(ctx *fasthttp.RequestCtx) {
 	t.outcomes[Overloaded].Add(1)
 	ctx.Response.Header.Set("Retry-After", retryAfter)
-	answerError(ctx, fasthttp.StatusServiceUnavailable, "cannot count at the moment; try again later")
+	answerError(ctx, fasthttp.StatusServiceUnavailable, errOverloaded.Error())
 }
 
 func answerError(ctx *fasthttp.RequestCtx, status int, text string) {

@@ -100,6 +100,10 @@ func (c *counting) do(method, path, body string, header ...string) (*http.Respon
 	req.Header.Set("X-Forwarded-For", "192.0.2.1")
 	for _, line := range header {
 		name, value, _ := strings.Cut(line, ": ")
+		if name == "Host" {
+			req.Host = value // the client takes it from nowhere else
+			continue
+		}
 		if values := req.Header[http.CanonicalHeaderKey(name)]; len(values) > 0 && name != "Sec-GPC" {
 			req.Header.Del(name)
 		}

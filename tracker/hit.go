@@ -14,11 +14,13 @@ type Payload struct {
 	Domain      string // the site as the tag names it; several, separated by commas, count into each
 	Referrer    string
 	Props       []Prop
-	Revenue     Money // Currency empty: none
-	Interactive bool  // false: the event does not end a bounce; true by default
-	HashMode    bool  // the fragment is part of the path
-	Engaged     int64 // milliseconds since the last engagement; only for "engagement"
-	Scroll      int   // deepest scroll position in percent, -1 if not sent; only for "engagement"
+	Revenue     Money  // Currency empty: none
+	Interactive bool   // false: the event does not end a bounce; true by default
+	HashMode    bool   // the fragment is part of the path
+	Engaged     int64  // milliseconds since the last engagement; only for "engagement"
+	Scroll      int    // deepest scroll position in percent, -1 if not sent; only for "engagement"
+	Width       int    // of the viewport, or of the screen where a script says no more, in CSS pixels; 0 if not sent
+	Language    string // language tag as the page knows it, such as "de-AT"; empty: what the request's header says counts
 }
 
 // Prop is a property of a custom event.

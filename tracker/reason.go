@@ -16,13 +16,14 @@ const (
 	Status             // log import: not answered with a page
 	OutOfOrder         // log import: of a day that was closed several days of log ago
 	Overloaded         // answered with 503
+	NoHit              // a peer's client says something that is not counted: who a user is, how fast a page was
 
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"accepted", "opted_out", "unknown_site", "bot", "prefetch", "malformed", "no_visit",
-	"asset", "method", "status", "out_of_order", "overloaded",
+	"asset", "method", "status", "out_of_order", "overloaded", "no_hit",
 }
 
 func (r Reason) String() string { return reasonNames[r] }

@@ -35,12 +35,17 @@ func decodeRevenue(v *fastjson.Value) Money {
 		return Money{}
 	}
 	currency, _ := text(code)
+	return money(decimalText(amount), currency)
+}
+
+// money reads a decimal amount of a currency. What it cannot read is none.
+func money(amount, currency string) Money {
 	currency = strings.ToUpper(strings.TrimSpace(currency))
 	digits, ok := minorDigits(currency)
 	if !ok {
 		return Money{}
 	}
-	minor, ok := parseDecimal(decimalText(amount), digits, true)
+	minor, ok := parseDecimal(amount, digits, true)
 	if !ok || minor > maxRevenue || minor < -maxRevenue {
 		return Money{}
 	}

@@ -51,6 +51,7 @@ type Tracker struct {
 	limits   limits // of a site's day
 	capped   tally
 	parsers  fastjson.ParserPool
+	routes   map[string]route
 	requests sync.Pool // *request
 
 	stop  chan struct{}
@@ -76,6 +77,7 @@ func New(o Options) (*Tracker, error) {
 	if t.random == nil {
 		t.random = rand.Reader
 	}
+	t.routes = t.routing()
 	t.owned.Go(t.expire)
 	return t, nil
 }
