@@ -5,7 +5,11 @@ import (
 	"context"
 	"fmt"
 	"image/gif"
+	"io/fs"
 	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -311,6 +315,51 @@ func TestPeersVisitorsAreTheSame(t *testing.T) {
 	c.hit(`{"n":"pageview","u":"https://example.com/","d":"example.com"}`)
 	n := len(peerHits()) + 1
 	c.expect([4]int{1, 1, n, n})
+}
+
+// TestNothingThatPeersSayOfVisitorsReachesTheDisk sends every field by which a peer knows somebody, believed and not, and looks
+// for them in all files of the store.
+func TestNothingThatPeersSayOfVisitorsReachesTheDisk(t *testing.T) {
+	c := newPeers(t)
+	token := bearerOf(c.countToken("example.com"))
+	chrome := strings.ReplaceAll(firefox, "Firefox/140.0", "Firefox/140.0 CanaryAgent/7")
+	marks := []string{"81.2.69.142", "CanaryAgent", "canaryid", "canaryvid", "canarytitle", "canaryquery", "canaryfragment", "canarysession", "canaryorder",
+		"canaryuser", "canarylocation", token[0][len("Authorization: Bearer "):]}
+	for _, header := range [][]string{nil, token} {
+		for _, pc := range []peerCase{
+			{target: "POST " + UmamiSendPath, body: `{"type":"event","payload":{"website":"7","url":"/planted?x=canaryquery#canaryfragment","title":"canarytitle","id":"canaryid",` +
+				`"vid":"canaryvid","ip":"81.2.69.142","userAgent":"` + chrome + `"}}`},
+			{target: "POST " + UmamiSendPath, body: `{"type":"identify","payload":{"website":"7","id":"canaryid","data":{"name":"canaryuser"}}}`},
+			{target: "GET " + GoatCounterPath + "?p=/g%3Fx%3Dcanaryquery&t=canarytitle&q=%3Fy%3Dcanaryquery", header: []string{"Referer: https://example.com/?canaryquery"}},
+			{target: "POST " + GoatCounterBulkPath, body: `{"hits":[{"path":"/b","title":"canarytitle","session":"canarysession","location":"canarylocation","ip":"81.2.69.142","user_agent":"` + chrome + `"}]}`},
+			{target: "GET " + MatomoPath + "?idsite=7&rec=1&url=https%3A%2F%2Fexample.com%2Fm%3Fcanaryquery%23canaryfragment&action_name=canarytitle&_id=canaryid&cid=canaryid&uid=canaryuser" +
+				"&cip=81.2.69.142&ua=" + url.QueryEscape(chrome)},
+			{target: "GET " + MatomoPath + "?idsite=7&rec=1&url=https%3A%2F%2Fexample.com%2F&idgoal=0&ec_id=canaryorder&ec_items=canaryorder"},
+		} {
+			c.send(pc, header...)
+		}
+	}
+	c.expectEvents("all", 9) // identify is none, and /api/v0/count needs a token
+	if err := c.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	planted := false
+	err := filepath.WalkDir(c.dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		for _, mark := range marks {
+			if bytes.Contains(bytes.ToLower(b), []byte(strings.ToLower(mark))) {
+				t.Errorf("%s is in %s", mark, filepath.Base(name))
+			}
+		}
+		planted = planted || bytes.Contains(b, []byte("planted"))
+		return err
+	})
+	if err != nil || !planted {
+		t.Errorf("the search finds what is there: %v (%v)", planted, err)
+	}
 }
 
 func TestPeersBulkIsBounded(t *testing.T) {
