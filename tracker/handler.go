@@ -31,6 +31,7 @@ type request struct {
 	payload Payload
 	client  Client
 	said    said
+	draft   Draft
 	batch   storage.Batch
 }
 
@@ -70,21 +71,21 @@ var errOverloaded = errors.New("cannot count at the moment; try again later")
 // hit that is dropped on purpose is no error. Others are errOverloaded, and a *FieldError that says what is wrong with the
 // hit; counting those two as outcomes is left to the caller's answer.
 func (t *Tracker) take(r *request) error {
-	hit, reason, err := t.enricher.Enrich(&r.payload, &r.client)
+	reason, err := t.enricher.Draft(&r.payload, &r.client, &r.draft)
 	switch {
 	case err != nil:
 		return err
 	case reason != Accepted:
 		t.outcomes[reason].Add(1)
-	case !t.countAll(r, &hit):
+	case !t.countAll(r):
 		return errOverloaded
 	}
 	return nil
 }
 
-// countAll counts a hit into each site that the payload lists, once, however often and by whatever name it is
+// countAll counts the draft into each site that the payload lists, once, however often and by whatever name it is
 // listed. It returns false if one could not be counted; the sites before it have counted then.
-func (t *Tracker) countAll(r *request, hit *Hit) bool {
+func (t *Tracker) countAll(r *request) bool {
 	n := 0
 	var into [maxDomains]uint32 // IDs of the sites so far; none is 0
 	for domain := range strings.SplitSeq(r.payload.Domain, ",") {
@@ -100,7 +101,7 @@ func (t *Tracker) countAll(r *request, hit *Hit) bool {
 		reason := UnknownSite
 		if ok {
 			var err error
-			if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
+			if reason, err = t.count(site, &r.client, r.draft.For(&site), &r.batch); err != nil {
 				return false
 			}
 		}
@@ -145,7 +146,7 @@ func (t *Tracker) request() *request {
 // release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
 // the rows of the last.
 func (t *Tracker) release(r *request) {
-	r.payload, r.client, r.said = Payload{}, Client{}, said{}
+	r.payload, r.client, r.said, r.draft = Payload{}, Client{}, said{}, Draft{}
 	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
@@ -165,6 +166,7 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 		UserAgent: string(h.UserAgent()),
 		Language:  string(h.Peek("Accept-Language")),
 		Purpose:   string(purpose),
+		Hints:     readHints(h),
 	}
 }
 

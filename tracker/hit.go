@@ -38,6 +38,7 @@ type Client struct {
 	UserAgent string
 	Language  string // Accept-Language
 	Purpose   string // Sec-Purpose, Purpose or X-Moz: says "prefetch" or "prerender" for pages nobody has seen
+	Hints     Hints
 }
 
 // Hit is an accepted event in the terms of the cube: nothing of the address, the user agent, the query
@@ -54,6 +55,7 @@ type Hit struct {
 	Scroll      int   // percent, -1 if unknown
 	Origin      Origin
 	Attributes  Attributes
+	Replaced    Replaced // how many texts in the fields above stand for what pointed to a person
 }
 
 // Origin says where a visit came from. The zero value is not valid: Channel is always set.

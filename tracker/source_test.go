@@ -3,6 +3,8 @@ package tracker
 import (
 	"strings"
 	"testing"
+
+	"dachs/storage"
 )
 
 func TestOrigin(t *testing.T) {
@@ -72,7 +74,7 @@ func TestOrigin(t *testing.T) {
 		if !ok {
 			t.Fatalf("query %q is refused", c.query)
 		}
-		o := originOf(page, c.referrer)
+		o := originOf(page, c.referrer, &storage.Site{}, new(Replaced))
 		if o.Source != c.source || o.Channel != c.channel || o.Referrer != c.ref {
 			t.Errorf("query %q, referrer %q: source %q, channel %q, referrer %q; want %q, %q, %q",
 				c.query, c.referrer, o.Source, o.Channel, o.Referrer, c.source, c.channel, c.ref)
@@ -82,7 +84,7 @@ func TestOrigin(t *testing.T) {
 
 func TestTags(t *testing.T) {
 	page, _ := splitURL("https://example.com/?utm_source=a&utm_medium=b%20c&utm_campaign=d+e&utm_term=%zz&utm_content=" + strings.Repeat("x", 300) + "&utm_id=1&q=2")
-	o := originOf(page, "")
+	o := originOf(page, "", &storage.Site{}, new(Replaced))
 	want := Origin{Source: "a", Channel: "Other Campaigns", UTMSource: "a", UTMMedium: "b c", UTMCampaign: "d e", UTMTerm: "%zz", UTMContent: strings.Repeat("x", maxTag)}
 	if o != want {
 		t.Errorf("origin is %+v, want %+v", o, want)

@@ -1,0 +1,31 @@
+package tracker
+
+// replacement is a kind of text that points to a person, or to something that only one person has.
+type replacement uint8
+
+const (
+	replacedEmail replacement = iota
+	replacedPhone
+	replacedCard
+	replacedIBAN
+	replacedUUID
+	replacedToken
+	replacedID
+
+	replacements
+)
+
+// marks stand where such a text was.
+var marks = [replacements]string{":email", ":phone", ":card", ":iban", ":uuid", ":token", ":id"}
+
+// String returns the name of the kind in reports.
+func (r replacement) String() string { return marks[r][1:] }
+
+// Replaced is how many texts of each kind were replaced. All that is known of them is their number.
+type Replaced [replacements]uint16
+
+// mark counts a replacement and returns what to write.
+func (n *Replaced) mark(r replacement) string {
+	n[r]++
+	return marks[r]
+}
