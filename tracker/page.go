@@ -129,9 +129,12 @@ func cleanFragment(fragment string, n *Replaced) string {
 // "/" itself. cleanPath(cleanPath(p)) is cleanPath(p).
 func cleanPath(path string, n *Replaced) string {
 	path = readable(path, false)
-	path = strings.TrimRight(truncate(path, maxPath-1), "/")
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
+	}
+	path = truncate(path, maxPath-1)
+	for len(path) > 1 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
 	}
 	return redact(path, n)
 }

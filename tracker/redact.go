@@ -54,6 +54,7 @@ func redactOnce(s string, n *Replaced) string {
 // spelled out, a number of a telephone, card or account, or anything of minHex characters that is more than small letters.
 func suspicious(s string) (at, spelled, number, long bool) {
 	var run, digits int
+	escapes := true // none has been looked at
 	var signs bool // digits or capitals in the run
 	for i := range len(s) {
 		c := s[i]
@@ -74,7 +75,7 @@ func suspicious(s string) (at, spelled, number, long bool) {
 		case c == '@':
 			at = true
 		case c == '%':
-			at = at || strings.Contains(s[i:], "40")
+			at, escapes = at || escapes && strings.Contains(s[i:], "40"), false
 		case c == '(' || c == '[' || c == '&' || c == '\xef':
 			spelled = true
 		}

@@ -18,6 +18,8 @@ func phoneAt(s string, i int, before byte) (end int) {
 	switch c := s[i]; {
 	case c == '+' && !isAlnum(before) && isCountry(s[i+1:]):
 		return phone(s, i+1, minPhone)
+	case before == ' ' && i > 1 && isDigit(s[i-2]): // in the midst of a number
+		return 0
 	case strings.HasPrefix(s[i:], "00") && !isTokenByte(before) && isCountry(s[i+2:]):
 		return phone(s, i+2, minDialled)
 	case !isDigit(c) && c != '(' || isAlnum(before) || before == '-' || before == '_' || before == '.':
@@ -116,7 +118,7 @@ func isNational(first string, groups []int, digits int, inBrackets bool, between
 			}
 		}
 		return true
-	case between != '.' && first[0] == '0' && digits >= minNational && digits <= maxNational:
+	case between != '.' && first[0] == '0' && first[1] != '0' && digits >= minNational && digits <= maxNational:
 		if groups[0] == 2 { // 06-12345678, 03-1234-5678; dates have two digits or a year behind
 			return len(groups) == 2 && groups[1] == 8 && first[3:5] != "19" && first[3:5] != "20" || len(groups) == 3 && groups[1] == 4 && groups[2] == 4
 		}

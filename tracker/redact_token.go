@@ -9,7 +9,9 @@ const (
 	// minHex is the same for hexadecimal numbers in which digits and letters take turns: 64 bits.
 	minHex = 16
 	// minTurns is how often they do at least. A date with a colour or a word behind it has fewer.
-	minTurns = 5
+	minTurns = 4
+	// minMixed is the same for all letters in one case, which words and numbers written together seldom reach.
+	minMixed = 5
 	// uuidLen is the length of a UUID in its usual form.
 	uuidLen = 36
 	// minSecret is the least that stands behind the prefix of a secret, minObject behind that of a customer's number.
@@ -111,7 +113,7 @@ func redactIDs(s string, n *Replaced) string {
 		switch {
 		case l.hex && (len(run) >= minID || l.turns >= minTurns && l.digit && !(l.small && l.capital)):
 			return n.mark(replacedID)
-		case l.isOpaque() || l.small && l.capital && isEncodedText(run):
+		case l.isOpaque() || l.hexRun >= minID || l.small && l.capital && isEncodedText(run):
 			return n.mark(replacedToken)
 		}
 		return run
@@ -125,7 +127,8 @@ func redactScrambled(s string, n *Replaced) string {
 		if len(run) < minID || strings.IndexByte(run, '-') < 0 && strings.IndexByte(run, '_') < 0 {
 			return run
 		}
-		total, scrambled := 0, 0
+		total, scrambled, words := 0, 0, 0
+		long, plain := 0, false    // pieces that tell something; whether one of them is a word
 		first, last := len(run), 0 // what the replacement goes over: no words at its ends
 		for start := 0; start < len(run); {
 			end := start
@@ -135,13 +138,20 @@ func redactScrambled(s string, n *Replaced) string {
 			piece := run[start:end]
 			total += len(piece)
 			l := look(piece)
-			if len(piece) >= minPiece && l.words*5 > len(piece)*2 {
-				scrambled += len(piece)
+			if len(piece) >= minPiece {
+				long, words = long+len(piece), words+l.words
+				plain = plain || l.isWord()
+				if l.isScrambled() {
+					scrambled += len(piece)
+				}
 			}
 			if piece != "" && !l.isWord() {
 				first, last = min(first, start), end
 			}
 			start = end + 1
+		}
+		if !plain && words*5 > long*2 {
+			scrambled = long
 		}
 		if total < minHex || scrambled*2 < total {
 			return run
@@ -158,6 +168,7 @@ type looks struct {
 	digit, small, capital bool
 	shout                 bool // a capital that no small letter follows
 	hex                   bool
+	hexRun                int // the longest run of hexadecimal digits with a decimal one in it
 }
 
 // look looks at the letters and digits of a run.
@@ -165,6 +176,7 @@ func look(run string) looks {
 	l := looks{length: len(run), hex: true}
 	const other, digit, small, capital = 0, 1, 2, 3
 	before := other
+	hexRun, hexDigit := 0, false
 	for i := range len(run) {
 		kind := other
 		switch c := run[i]; {
@@ -176,7 +188,14 @@ func look(run string) looks {
 			kind, l.capital = capital, true
 			l.shout = l.shout || i+1 == len(run) || run[i+1] < 'a'
 		}
-		l.hex = l.hex && isHex(run[i])
+		if isHex(run[i]) {
+			hexRun++
+			if hexDigit = hexDigit || kind == digit; hexDigit {
+				l.hexRun = max(l.hexRun, hexRun)
+			}
+		} else {
+			l.hex, hexRun, hexDigit = false, 0, false
+		}
 		follows := i > 0 && i+1 < len(run) && run[i+1] >= 'a' // a small letter, and another one was before
 		switch {
 		case kind == other:
@@ -203,10 +222,15 @@ func (l looks) isOpaque() bool {
 	case l.length < minID || !l.digit || !l.small && !l.capital:
 		return false
 	case l.small && l.capital && !l.shout:
-		return l.words*5 > l.length*2
+		return l.isScrambled()
+	case l.small != l.capital && l.turns >= minMixed:
+		return true
 	}
 	return l.words*3 >= l.length
 }
+
+// isScrambled tells whether the words of a run are shorter than those of any language: less than two and a half letters.
+func (l looks) isScrambled() bool { return l.words*5 > l.length*2 }
 
 // isEncodedText tells whether a run is base64 of printable ASCII. Words are not: every letter from g on at the wrong place
 // makes a byte beyond it.
