@@ -55,7 +55,7 @@ func redactOnce(s string, n *Replaced) string {
 func suspicious(s string) (at, spelled, number, long bool) {
 	var run, digits int
 	escapes := true // none has been looked at
-	var signs bool // digits or capitals in the run
+	var signs bool  // digits or capitals in the run
 	for i := range len(s) {
 		c := s[i]
 		switch {

@@ -36,6 +36,9 @@ func TestOrigin(t *testing.T) {
 		{"", "https://google.example/", "google.example", "Referral", "google.example"},
 		{"", "https://notgoogle.com/", "notgoogle.com", "Referral", "notgoogle.com"},
 		{"", "https://blog.example.org/u/jane@example.com", "blog.example.org", "Referral", "blog.example.org/u/:email"},
+		{"", "https://550e8400-e29b-41d4-a716-446655440000.example.org/0123456789abcdef0123", ":uuid.example.org", "Referral", ":uuid.example.org/:id"},
+		{"utm_source=jane%2540example.com", "", ":email", "Other Campaigns", ""},
+		{"utm_source=" + strings.Repeat("x", 190) + "+jane%40example.com", "", strings.Repeat("x", 190) + " :email", "Other Campaigns", ""},
 		// The site itself, garbage.
 		{"", "https://example.com/other", "", "Direct", ""},
 		{"", "https://www.example.com:8080/other", "", "Direct", ""},
@@ -67,6 +70,13 @@ func TestOrigin(t *testing.T) {
 		{"gclid=secret", "https://www.google.com/", "Google", "Paid Search", "google.com"},
 		{"gclid=secret", "https://www.youtube.com/", "YouTube", "Paid Video", "youtube.com"},
 		{"msclkid=secret", "https://www.bing.com/", "Bing", "Paid Search", "bing.com"},
+		{"twclid=secret", "", "X (Twitter)", "Paid Social", ""},
+		{"ttclid=secret", "", "TikTok", "Paid Social", ""},
+		{"li_fat_id=secret", "", "LinkedIn", "Paid Social", ""},
+		{"rdt_cid=secret", "https://www.reddit.com/", "Reddit", "Paid Social", "reddit.com"},
+		{"ScCid=secret", "", "Snapchat", "Paid Social", ""},
+		{"yclid=secret", "https://yandex.ru/", "Yandex", "Paid Search", "yandex.ru"},
+		{"fbclid=secret&igshid=secret", "", "", "Direct", ""},
 		{"fbclid=secret", "https://l.facebook.com/", "Facebook", "Organic Social", "l.facebook.com"},
 		{"token=secret&q=x", "", "", "Direct", ""},
 	} {
