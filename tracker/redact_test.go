@@ -175,3 +175,23 @@ func FuzzRedact(f *testing.F) {
 		}
 	})
 }
+
+func TestPrefixInitials(t *testing.T) {
+	for _, prefix := range append(secretPrefixes[:len(secretPrefixes):len(secretPrefixes)], objectPrefixes...) {
+		if !strings.Contains(prefixInitials, prefix[:1]) {
+			t.Errorf("%q would never be found", prefix)
+		}
+	}
+}
+
+func BenchmarkRedact(b *testing.B) {
+	for _, in := range []string{"/blog/a-post", "/2024/01/31/some-long-title-of-a-post", "/a-very-long-title-of-a-blog-post-about-nothing",
+		"/p/Apple-iPhone-15-Pro-256-GB", "/o/550e8400-e29b-41d4-a716-446655440000"} {
+		b.Run(in, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				redact(in, new(Replaced))
+			}
+		})
+	}
+}

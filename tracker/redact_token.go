@@ -31,6 +31,9 @@ var (
 	objectPrefixes = []string{"cus_", "pi_", "seti_", "pm_", "sub_", "ch_", "txn_", "acct_", "evt_"} // Stripe
 )
 
+// prefixInitials are the first letters of these, by which nearly all words can be passed over.
+const prefixInitials = "aAcdeghnprsStwxy"
+
 // redactTokens replaces JSON web tokens, whose first parts are JSON objects in base64, which always begin with eyJ, and
 // secrets that are known by their prefix.
 func redactTokens(s string, n *Replaced) string {
@@ -55,32 +58,31 @@ func isIDByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 
 // secretAt returns where a secret with a known prefix begins in a run, -1 if nowhere.
 func secretAt(run string) int {
-	for _, prefix := range secretPrefixes {
-		if i := wordAt(run, prefix); i >= 0 && len(run)-i-len(prefix) >= minSecret && look(run[i+len(prefix):]).digit {
-			return i
+	for i := 0; i+minSecret < len(run); i++ {
+		if i > 0 && isAlnum(run[i-1]) || strings.IndexByte(prefixInitials, run[i]) < 0 {
+			continue
 		}
-	}
-	for _, prefix := range objectPrefixes {
-		if i := wordAt(run, prefix); i >= 0 && len(run)-i-len(prefix) >= minObject {
-			if l := look(run[i+len(prefix):]); l.digit && l.small && l.capital {
+		for _, prefix := range secretPrefixes {
+			if rest, ok := strings.CutPrefix(run[i:], prefix); ok && len(rest) >= minSecret && look(rest).digit {
 				return i
+			}
+		}
+		for _, prefix := range objectPrefixes {
+			if rest, ok := strings.CutPrefix(run[i:], prefix); ok && len(rest) >= minObject {
+				if l := look(rest); l.digit && l.small && l.capital {
+					return i
+				}
 			}
 		}
 	}
 	return -1
 }
 
-// wordAt returns the first place of prefix in a run, if no word goes on there, else -1.
-func wordAt(run, prefix string) int {
-	i := strings.Index(run, prefix)
-	if i > 0 && isAlnum(run[i-1]) {
-		return -1
-	}
-	return i
-}
-
 // redactUUIDs replaces 8-4-4-4-12 hexadecimal digits, whatever stands beside them.
 func redactUUIDs(s string, n *Replaced) string {
+	if len(s) < uuidLen {
+		return s
+	}
 	return replaceAt(s, func(i int, _ byte) (end int, with string) {
 		if i+uuidLen > len(s) || !isUUID(s[i:i+uuidLen]) {
 			return 0, ""
