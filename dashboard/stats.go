@@ -292,7 +292,7 @@ func (s *Server) reportFrame(r *http.Request, site storage.Site, st state, now t
 	}
 	for _, f := range fields {
 		if f.column == storage.Screen {
-			continue // no screen class is collected, so there is no value to type; addresses and the API may name it
+			continue // the script sends no width, so there is seldom a value to type; addresses and the API may name it
 		}
 		view.Filter.Fields = append(view.Filter.Fields, option{f.column.String(), f.label})
 	}
