@@ -53,6 +53,7 @@ func TestHints(t *testing.T) {
 		{chromeWindows, []string{`"Some Browser";v="3"`}, windows},
 		{chromeWindows, []string{`"Brave"`}, device{"Brave", "141", "Windows", "10", "Desktop"}},
 		{chromeWindows, []string{`"Brave";v="99999999999999999999"`}, device{"Brave", "141", "Windows", "10", "Desktop"}},
+		{chromeWindows, []string{`"Brave";v="12345"`}, device{"Brave", "141", "Windows", "10", "Desktop"}},
 		{chromeWindows, []string{`"Brave";v="<b>"`}, device{"Brave", "141", "Windows", "10", "Desktop"}},
 		{chromeWindows, []string{`garbage`, `?1x`, `Windows`}, windows},
 		{chromeWindows, []string{`"`, `?0`, `"`, `"\`}, windows},

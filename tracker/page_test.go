@@ -16,6 +16,8 @@ func TestPage(t *testing.T) {
 	}{
 		{"https://example.com", false, "example.com", "/"},
 		{"https://example.com/", false, "example.com", "/"},
+		{"https://example.com//", false, "example.com", "/"},
+		{"https://example.com/index.html", false, "example.com", "/index.html"},
 		{"HTTPS://WWW.Example.COM:8443/A/b/", false, "example.com", "/A/b"},
 		{"http://www.example.com./x", false, "example.com", "/x"},
 		{"http://user:secret@example.com/x", false, "example.com", "/x"},
