@@ -101,8 +101,12 @@ func (t *Tracker) countAll(r *request) bool {
 		reason := UnknownSite
 		if ok {
 			var err error
-			if reason, err = t.count(site, &r.client, r.draft.For(&site), &r.batch); err != nil {
+			hit := r.draft.For(&site)
+			if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
 				return false
+			}
+			if reason == Accepted {
+				t.replaced.add(&hit.Replaced)
 			}
 		}
 		t.outcomes[reason].Add(1)
@@ -266,6 +270,11 @@ func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
 		"# TYPE dachs_values_replaced_total counter\n")
 	for d := range cappedDimensions {
 		fmt.Fprintf(&b, "dachs_values_replaced_total{dimension=%q} %d\n", d, t.capped[d].Load())
+	}
+	b.WriteString("# HELP dachs_texts_replaced_total Texts in counted hits that pointed to a person and were replaced, by kind.\n" +
+		"# TYPE dachs_texts_replaced_total counter\n")
+	for r := range replacements {
+		fmt.Fprintf(&b, "dachs_texts_replaced_total{kind=%q} %d\n", r, t.replaced[r].Load())
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")

@@ -175,6 +175,16 @@ func TestSettingsOfEachSiteCount(t *testing.T) {
 	if got := c.counts(storage.Screen, storage.Language); got["xs fr"][0] != 1 {
 		t.Errorf("screens and languages are %v", got)
 	}
+	_, metrics := c.do("GET", MetricsPath, "")
+	// Of the first site: a kept parameter and a route of the second hit, a kept parameter of the third.
+	if want := `dachs_texts_replaced_total{kind="email"} 3` + "\n"; !strings.Contains(metrics, want) {
+		t.Errorf("metrics lack %q:\n%s", want, metrics)
+	}
+	c.hit(`{"n":"pageview","u":"https://example.com/jane@example.com","d":"example.com"}`, "User-Agent: curl/8")
+	c.hit(`{"n":"engagement","u":"https://example.com/jane@example.com","d":"example.com","e":5000}`)
+	if _, again := c.do("GET", MetricsPath, ""); !strings.Contains(again, `dachs_texts_replaced_total{kind="email"} 3`+"\n") {
+		t.Error("what was replaced in a hit that did not count is counted")
+	}
 	org, _ := c.db.Site("example.org")
 	c.site = org
 	if got := c.counts(storage.Path); got["/list"][2] != 3 {

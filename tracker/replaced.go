@@ -1,5 +1,7 @@
 package tracker
 
+import "sync/atomic"
+
 // replacement is a kind of text that points to a person, or to something that only one person has.
 type replacement uint8
 
@@ -23,6 +25,19 @@ func (r replacement) String() string { return marks[r][1:] }
 
 // Replaced is how many texts of each kind were replaced. All that is known of them is their number.
 type Replaced [replacements]uint16
+
+// replacedTally counts replacements of all sites since the start.
+type replacedTally [replacements]atomic.Uint64
+
+// add adds what was replaced in a hit that was counted.
+func (t *replacedTally) add(n *Replaced) {
+	if *n == (Replaced{}) { // as nearly always
+		return
+	}
+	for r, count := range n {
+		t[r].Add(uint64(count))
+	}
+}
 
 // mark counts a replacement and returns what to write.
 func (n *Replaced) mark(r replacement) string {

@@ -50,6 +50,7 @@ type Tracker struct {
 	outcomes [reasons]atomic.Uint64
 	limits   limits // of a site's day
 	capped   tally
+	replaced replacedTally
 	parsers  fastjson.ParserPool
 	routes   map[string]route
 	requests sync.Pool // *request
