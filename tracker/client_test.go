@@ -47,7 +47,7 @@ func TestClient(t *testing.T) {
 			t.Errorf("peer %s, forwarded %q: client %s, want %s", c.peer, c.forwarded, got, c.want)
 		}
 	}
-	if got := (Proxies{}).client(netip.MustParseAddr("127.0.0.1"), []byte("198.51.100.7")); got.String() != "127.0.0.1" {
+	if got := new(Proxies).client(netip.MustParseAddr("127.0.0.1"), []byte("198.51.100.7")); got.String() != "127.0.0.1" {
 		t.Errorf("without trusted proxies the client is %s", got)
 	}
 }

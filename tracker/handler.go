@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -166,20 +164,12 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 		}
 	}
 	return Client{
-		Addr:      t.proxies.client(peer(ctx), h.PeekAll("X-Forwarded-For")...),
+		Addr:      t.ClientAddr(ctx),
 		UserAgent: string(h.UserAgent()),
 		Language:  string(h.Peek("Accept-Language")),
 		Purpose:   string(purpose),
 		Hints:     readHints(h),
 	}
-}
-
-// peer returns the address at the other end of the connection.
-func peer(ctx *fasthttp.RequestCtx) netip.Addr {
-	if tcp, ok := ctx.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
-	}
-	return netip.IPv4Unspecified()
 }
 
 // accept answers a hit that is dropped on purpose.

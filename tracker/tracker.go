@@ -30,7 +30,8 @@ const expireEvery = 5 * time.Second
 // Options configures New. Store is required.
 type Options struct {
 	Store          *storage.DB
-	TrustedProxies []netip.Prefix   // networks whose X-Forwarded-For is believed
+	TrustedProxies []netip.Prefix   // networks whose ClientHeader is believed
+	ClientHeader   string           // as CleanClientHeader writes it; empty: X-Forwarded-For
 	Geo            *Geo             // nil: the embedded table of countries
 	Logger         *slog.Logger     // nil: silent
 	Now            func() time.Time // nil: time.Now
@@ -66,7 +67,7 @@ func New(o Options) (*Tracker, error) {
 		return nil, err
 	}
 	t := &Tracker{
-		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
+		store: o.Store, proxies: Proxies{o.TrustedProxies, o.ClientHeader}, enricher: enricher,
 		log: o.Logger, now: o.Now, random: o.Random, limits: defaultLimits, stop: make(chan struct{}),
 	}
 	if t.log == nil {

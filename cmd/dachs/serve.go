@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -22,9 +21,9 @@ import (
 // serveCmd counts and shows until it is told to stop.
 type serveCmd struct {
 	address
-	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR"`
-	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
-	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+	proxyFlags
+	GeoIP string `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
+	Sync  bool   `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
 
 	open bool // dashboard without login, for the demo
 }
@@ -59,7 +58,7 @@ type server struct {
 // start prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
 // is written before the flags are right, the port is ours and the store is locked.
 func (c *serveCmd) start(a *app) (_ *server, err error) {
-	proxies, err := parsePrefixes(c.TrustedProxies)
+	proxies, err := c.proxyFlags.parse()
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +77,7 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 	if s.listener, err = listen(c.Listen); err != nil {
 		return nil, err
 	}
+	s.listener = proxies.listen(s.listener)
 	s.addr = s.listener.Addr().String()
 	if s.base, err = c.base(s.addr); err != nil {
 		return nil, err
@@ -92,9 +92,9 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 }
 
 // wire builds the handlers on the open store.
-func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
+func (s *server) wire(c *serveCmd, a *app, proxies proxies) (err error) {
 	s.tracker, err = tracker.New(tracker.Options{
-		Store: s.store, TrustedProxies: proxies, Geo: s.geo, Logger: a.logger, Now: a.now,
+		Store: s.store, TrustedProxies: proxies.networks, ClientHeader: proxies.header, Geo: s.geo, Logger: a.logger, Now: a.now,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare counting: %w", err)

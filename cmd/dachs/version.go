@@ -45,6 +45,7 @@ func (versionCmd) Run(a *app) error {
 // healthcheckCmd asks the running server whether it can count. The image has no shell and no curl to do it.
 type healthcheckCmd struct {
 	Listen string `help:"Address that the server listens on (default ${default})." default:"127.0.0.1:8080" env:"DACHS_LISTEN" placeholder:"HOST:PORT"`
+	proxyFlags
 }
 
 // rootCause returns the innermost error: all around it only repeats the address in the words of the libraries.
@@ -67,6 +68,10 @@ func (c *healthcheckCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	proxies, err := c.proxyFlags.parse()
+	if err != nil {
+		return err
+	}
 	if host == anyHost {
 		host = "127.0.0.1" // the image has no file of host names
 	}
@@ -77,7 +82,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, a *app) error {
 		return usagef("--listen %q: %w", c.Listen, err)
 	}
 	// Not the default transport: it would go through a proxy of the environment.
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
+	resp, err := (&http.Client{Transport: &http.Transport{DialContext: proxies.dial}}).Do(req)
 	if err != nil {
 		return fmt.Errorf("check health: no Dachs answers at %s (%w): is it running, and is --listen the same?", c.Listen, rootCause(err))
 	}
