@@ -143,6 +143,7 @@ func TestProxyProtocolThatStops(t *testing.T) {
 	var stuck []net.Conn
 	for _, begin := range []string{"", "P", "PROXY", "PROXY TCP4 198.51", v2Signature, v2Signature + "\x21\x11\x00\x0c\xc6\x33"} {
 		conn := dialFrom(t, "127.0.0.1", addr)
+		conn.SetDeadline(time.Now().Add(readTimeout - 2*time.Second)) // or it would be that limit which ends it
 		io.WriteString(conn, begin)
 		stuck = append(stuck, conn)
 	}
