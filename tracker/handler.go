@@ -31,6 +31,7 @@ type request struct {
 	said    said
 	draft   Draft
 	batch   storage.Batch
+	receipt *receipt // nil: nobody asked for one
 }
 
 // serveEvent counts one event. Whoever objects is let go before anything else is looked at. A hit that is
@@ -52,11 +53,18 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	r.client = t.client(ctx)
+	if err := t.speakFor(ctx, r.payload.Domain, &r.client); err != nil {
+		t.refuse(ctx, err)
+		return
+	}
+	r.receipt = receiptFor(ctx, &r.payload)
 	switch err := t.take(r); {
 	case errors.Is(err, errOverloaded):
 		t.overloaded(ctx)
 	case err != nil:
 		t.refuse(ctx, err)
+	case r.receipt != nil:
+		r.receipt.answer(ctx)
 	default:
 		accepted(ctx)
 	}
@@ -75,6 +83,7 @@ func (t *Tracker) take(r *request) error {
 		return err
 	case reason != Accepted:
 		t.outcomes[reason].Add(1)
+		r.receipt.note("", reason, nil)
 	case !t.countAll(r):
 		return errOverloaded
 	}
@@ -108,6 +117,7 @@ func (t *Tracker) countAll(r *request) bool {
 			}
 		}
 		t.outcomes[reason].Add(1)
+		r.receipt.note(domain, reason, r.batch.Rows)
 	}
 	return true
 }
@@ -148,7 +158,7 @@ func (t *Tracker) request() *request {
 // release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
 // the rows of the last.
 func (t *Tracker) release(r *request) {
-	r.payload, r.client, r.said, r.draft = Payload{}, Client{}, said{}, Draft{}
+	r.payload, r.client, r.said, r.draft, r.receipt = Payload{}, Client{}, said{}, Draft{}, nil
 	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
@@ -175,6 +185,10 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 // accept answers a hit that is dropped on purpose.
 func (t *Tracker) accept(ctx *fasthttp.RequestCtx, reason Reason) {
 	t.outcomes[reason].Add(1)
+	if asksForReceipt(ctx) {
+		answerRefused(ctx, reason)
+		return
+	}
 	accepted(ctx)
 }
 
@@ -187,7 +201,11 @@ func accepted(ctx *fasthttp.RequestCtx) {
 // refuse answers an event that cannot be read.
 func (t *Tracker) refuse(ctx *fasthttp.RequestCtx, err error) {
 	t.outcomes[Malformed].Add(1)
-	answerError(ctx, fasthttp.StatusBadRequest, err.Error())
+	status := fasthttp.StatusBadRequest
+	if err == errToken {
+		status = fasthttp.StatusUnauthorized
+	}
+	answerError(ctx, status, err.Error())
 }
 
 // overloaded answers an event that could not be stored.

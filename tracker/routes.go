@@ -35,6 +35,7 @@ func (t *Tracker) routing() map[string]route {
 		ScriptPath:  {get: serveScript, head: true, post: t.serveEvent, origin: allowAnyOrigin, headers: plain, allow: "GET, HEAD, POST, OPTIONS"},
 		HealthPath:  {any: t.serveHealth},
 		MetricsPath: {any: t.serveMetrics},
+		PixelPath:   {any: t.servePixel},
 
 		UmamiSendPath:       {post: t.serveUmami, origin: allowOrigin, headers: umamiHeaders, allow: "POST, OPTIONS"},
 		UmamiBatchPath:      {post: t.serveUmamiBatch, origin: allowOrigin, headers: umamiHeaders, allow: "POST, OPTIONS"},
