@@ -76,6 +76,7 @@ type DB struct {
 	log        *slog.Logger
 	now        func() time.Time
 	queue      queue
+	commits    commitStats
 	fresh      fresh
 	commitSums summer // of the goroutine that commits
 	merges     merges

@@ -174,7 +174,9 @@ func (db *DB) write() {
 			}
 			continue
 		}
+		began := time.Now() // not the store's clock, which may stand still or jump
 		stored, err := db.commit(batches)
+		db.commits.note(time.Since(began), batches, stored)
 		for _, b := range batches[:stored] {
 			b.done <- nil
 		}

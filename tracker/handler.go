@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -260,31 +259,4 @@ func (t *Tracker) serveHealth(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	ctx.SetBodyString("ok\n")
-}
-
-// serveMetrics writes the counters in Prometheus' text form.
-func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
-	var b bytes.Buffer
-	outcomes := t.Outcomes()
-	b.WriteString("# HELP dachs_hits_accepted_total Hits that were counted and stored since the start.\n" +
-		"# TYPE dachs_hits_accepted_total counter\n")
-	fmt.Fprintf(&b, "dachs_hits_accepted_total %d\n", outcomes[Accepted])
-	b.WriteString("# HELP dachs_hits_refused_total Hits that were not counted, by reason.\n" +
-		"# TYPE dachs_hits_refused_total counter\n")
-	for _, r := range Reasons()[1:] {
-		fmt.Fprintf(&b, "dachs_hits_refused_total{reason=%q} %d\n", r, outcomes[r])
-	}
-	b.WriteString("# HELP dachs_values_replaced_total Hits that were counted under (other), since their site had too many values of the dimension that day.\n" +
-		"# TYPE dachs_values_replaced_total counter\n")
-	for d := range cappedDimensions {
-		fmt.Fprintf(&b, "dachs_values_replaced_total{dimension=%q} %d\n", d, t.capped[d].Load())
-	}
-	b.WriteString("# HELP dachs_texts_replaced_total Texts in counted hits that pointed to a person and were replaced, by kind.\n" +
-		"# TYPE dachs_texts_replaced_total counter\n")
-	for r := range replacements {
-		fmt.Fprintf(&b, "dachs_texts_replaced_total{kind=%q} %d\n", r, t.replaced[r].Load())
-	}
-	ctx.Response.Header.Set("Cache-Control", "no-store")
-	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	ctx.SetBody(b.Bytes())
 }
