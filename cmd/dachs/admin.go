@@ -26,8 +26,11 @@ type admin struct {
 	store  *storage.DB
 	geo    *tracker.Geo // for imports
 	base   string       // address of the dashboard, without a slash at the end
+	listen string       // host and port of the server; empty without one
 	logger *slog.Logger
 	now    func() time.Time
+
+	checkup *checkup // nil without a server
 
 	// running counts requests under way. The store must not close before it is down to zero: an import that
 	// is cut off drops what it wrote.
@@ -52,6 +55,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("POST /import/log", a.importLog)
 	mux.HandleFunc("POST /backup", a.backup)
 	mux.HandleFunc("GET /check", a.check)
+	mux.HandleFunc("POST /doctor", a.doctor)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.running.Add(1)
 		defer a.running.Done()

@@ -50,6 +50,7 @@ type commands struct {
 	Backup      backupCmd      `cmd:"" help:"Write all counts to a file, beside a running server or without one."`
 	Restore     restoreCmd     `cmd:"" help:"Make the data anew from backups."`
 	Check       checkCmd       `cmd:"" help:"Look at every byte of the store, and say what is wrong."`
+	Doctor      doctorCmd      `cmd:"" help:"See how requests reach the running server through a proxy, and what to set."`
 	Bench       benchCmd       `cmd:"" help:"Measure this machine with made-up data."`
 	BenchServer benchServerCmd `cmd:"" hidden:"" name:"bench-server"`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server can count, for containers."`

@@ -106,7 +106,9 @@ func (s *server) wire(c *serveCmd, a *app, proxies proxies) (err error) {
 		return fmt.Errorf("prepare dashboard: %w", err)
 	}
 	s.public = newPublicServer(s.tracker, board, a.logger)
-	s.admin = &admin{store: s.store, geo: s.geo, base: s.base, logger: a.logger, now: a.now}
+	check := &checkup{proxies: proxies, tracker: s.tracker, now: a.now}
+	s.public.Handler = check.before(s.public.Handler)
+	s.admin = &admin{store: s.store, geo: s.geo, base: s.base, listen: s.addr, logger: a.logger, now: a.now, checkup: check}
 	s.adminWeb = &http.Server{Handler: s.admin.handler(), ErrorLog: silentLog()}
 	if s.adminLn, err = listenAdmin(a.data); err != nil {
 		a.logger.Warn("no admin socket: commands such as `dachs site add` work only while the server is stopped", "error", err)
