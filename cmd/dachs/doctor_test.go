@@ -30,7 +30,8 @@ const proxyAddr = "127.0.0.2"
 
 // frontProxy is a reverse proxy whose target can be set once that is known. set says what it does to headers: that of the
 // request that it sends has none that name a client.
-func frontProxy(t *testing.T, set func(r *httputil.ProxyRequest)) (front *httptest.Server, target *atomic.Value) {
+// It begins each connection with first.
+func frontProxy(t *testing.T, set func(r *httputil.ProxyRequest), first string) (front *httptest.Server, target *atomic.Value) {
 	t.Helper()
 	from := &net.TCPAddr{IP: net.ParseIP(proxyAddr)}
 	if ln, err := net.ListenTCP("tcp", from); err != nil {
@@ -46,8 +47,14 @@ func frontProxy(t *testing.T, set func(r *httputil.ProxyRequest)) (front *httpte
 			r.Out.Header.Del("X-Real-Ip")
 			set(r)
 		},
-		Transport: &http.Transport{DialContext: (&net.Dialer{LocalAddr: from}).DialContext, DisableKeepAlives: true},
-		ErrorLog:  silentLog(),
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{LocalAddr: from}).DialContext(ctx, network, addr)
+			if err == nil {
+				_, err = io.WriteString(conn, first)
+			}
+			return conn, err
+		}},
+		ErrorLog: silentLog(),
 	})
 	t.Cleanup(front.Close)
 	return front, target
@@ -68,27 +75,30 @@ var listenLine = regexp.MustCompile(`listens on (\S+)\. Dashboard`)
 // TestDoctor runs the built program behind proxies that are set up rightly and wrongly, and the built `dachs doctor` against it.
 func TestDoctor(t *testing.T) {
 	for name, c := range map[string]struct {
-		set  func(r *httputil.ProxyRequest)
-		args []string
-		code int
-		want []string // parts of what is printed
+		set   func(r *httputil.ProxyRequest)
+		first string
+		args  []string
+		code  int
+		want  []string // parts of what is printed
 	}{
-		"right": {appends, []string{"--trusted-proxies", proxyAddr}, exitOK,
+		"right": {appends, "", []string{"--trusted-proxies", proxyAddr}, exitOK,
 			[]string{"ok       the proxy 127.0.0.2 names the client in X-Forwarded-For: this request counts as one from 127.0.0.1", "ok       a forged X-Forwarded-For is not believed",
 				"ok       the script is at", "ok       events are accepted at", "warning  everybody can read"}},
-		"not trusted": {appends, nil, exitError,
+		"not trusted": {appends, "", nil, exitError,
 			[]string{"WRONG    all visitors look like one: requests come from 127.0.0.2", "-> set --trusted-proxies 127.0.0.2 (or the network of the proxy)\n"}},
-		"passed on": {passesOn, []string{"--trusted-proxies", proxyAddr}, exitError,
+		"passed on": {passesOn, "", []string{"--trusted-proxies", proxyAddr}, exitError,
 			[]string{"WRONG    anybody can choose the address they are counted by", "-> set --client-header X-Real-Ip, which the proxy sets and a client cannot"}},
-		"names nobody": {func(*httputil.ProxyRequest) {}, []string{"--trusted-proxies", proxyAddr}, exitError,
+		"names nobody": {func(*httputil.ProxyRequest) {}, "", []string{"--trusted-proxies", proxyAddr}, exitError,
 			[]string{"WRONG    all visitors look like one: the proxy 127.0.0.2 is trusted, but names nobody in X-Forwarded-For", "proxy_set_header X-Forwarded-For $remote_addr"}},
-		"does not speak": {appends, []string{"--trusted-proxies", proxyAddr, "--proxy-protocol"}, exitError,
+		"does not speak": {appends, "", []string{"--trusted-proxies", proxyAddr, "--proxy-protocol"}, exitError,
 			[]string{"WRONG    the proxy does not reach the server (status 502), which expects the PROXY protocol"}},
-		"right, by another header": {passesOn, []string{"--trusted-proxies", proxyAddr, "--client-header", "x-real-ip"}, exitOK,
+		"speaks": {appends, "PROXY TCP4 198.51.100.7 203.0.113.1 4711 443\r\n", []string{"--trusted-proxies", proxyAddr, "--proxy-protocol"}, exitOK,
+			[]string{"ok       the proxy 127.0.0.2 names the client in the PROXY protocol: this request counts as one from 198.51.100.7"}},
+		"right, by another header": {passesOn, "", []string{"--trusted-proxies", proxyAddr, "--client-header", "x-real-ip"}, exitOK,
 			[]string{"ok       a forged X-Real-Ip is not believed", "the proxy passes on X-Forwarded-For as the client wrote it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			front, target := frontProxy(t, c.set)
+			front, target := frontProxy(t, c.set, c.first)
 			data := filepath.Join(t.TempDir(), "data")
 			p := startProcess(t, data, append(c.args, "--base-url", front.URL)...)
 			target.Store(listenLine.FindStringSubmatch(p.stdout.String())[1])
@@ -162,7 +172,7 @@ func TestDoctorBeforeProxies(t *testing.T) {
 		t.Errorf("%d %s\n%s", r.code, r.stderr, r.stdout)
 	}
 	// One path that is passed on, as on the site's own host.
-	one, target := frontProxy(t, appends)
+	one, target := frontProxy(t, appends, "")
 	target.Store(strings.TrimPrefix(s.url, "http://"))
 	if r := dachs(t, "doctor", "--data", data, "--url", one.URL+"/d.js"); r.code != exitError || !strings.Contains(r.stdout, "events are accepted at "+one.URL+"/d.js") {
 		t.Errorf("%d %s\n%s", r.code, r.stderr, r.stdout)
@@ -247,6 +257,7 @@ func TestJudge(t *testing.T) {
 		"replaced":                  {"X-Forwarded-For", see(true, false, doctor, named), see(true, false, doctor, named), fine, "names the client in X-Forwarded-For", ""},
 		"appended":                  {"X-Forwarded-For", see(true, false, doctor, named), see(true, false, doctor, appended), fine, "names the client in X-Forwarded-For", ""},
 		"passed on":                 {"X-Forwarded-For", see(true, false, proxy, ""), see(true, false, "192.0.2.11", passed), wrong, "anybody can choose", setHeader},
+		"set if there is none":      {"X-Forwarded-For", see(true, false, doctor, named), see(true, false, "192.0.2.11", `{"X-Forwarded-For":["192.0.2.11"]}`), wrong, "anybody can choose", setHeader},
 		"passed on, another is set": {"X-Forwarded-For", see(true, false, proxy, `{"X-Real-Ip":["198.51.100.7"]}`), see(true, false, "192.0.2.11", `{"X-Forwarded-For":["192.0.2.11"],"X-Real-Ip":["198.51.100.7"]}`), wrong, "anybody can choose", "set --client-header X-Real-Ip"},
 		"Forwarded":                 {"Forwarded", see(true, false, doctor, `{"Forwarded":["for=198.51.100.7"]}`), see(true, false, doctor, `{"Forwarded":["for=192.0.2.12","for=198.51.100.7"]}`), fine, "names the client in Forwarded", ""},
 		"the wrong header":          {"Forwarded", see(true, false, proxy, named), see(true, false, "192.0.2.12", `{"Forwarded":["for=192.0.2.12"],"X-Forwarded-For":["198.51.100.7"]}`), wrong, "anybody can choose", "set --client-header X-Forwarded-For"},
