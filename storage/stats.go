@@ -20,8 +20,8 @@ type Stats struct {
 	Commits    uint64
 	Rows       uint64 // stored by those commits, before equal ones were summed up
 	Failures   uint64 // commits that failed
-	// CommitTimes counts commits, also those that failed, by how long they took: CommitTimes[i] those of at most CommitBounds[i] and more than
-	// the bound before, the last those that took longer than all.
+	// CommitTimes counts commits, also those that failed, by how long they took: CommitTimes[i] those of at most
+	// CommitBounds[i] and more than the bound before, the last those that took longer than all.
 	CommitTimes [len(CommitBounds) + 1]uint64
 	CommitTime  time.Duration // of all commits together
 	FreeBytes   uint64        // on the disk of the data; 0 if unknown

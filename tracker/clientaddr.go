@@ -21,8 +21,8 @@ func peer(ctx *fasthttp.RequestCtx) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// NamedClient returns whom the last entry of a header names: the one that the nearest proxy wrote, or let pass. ok is false if that is no
-// address.
+// NamedClient returns whom the last entry of a header names: the one that the nearest proxy wrote, or let pass. ok is
+// false if that is no address.
 func NamedClient(header string, values ...string) (addr netip.Addr, ok bool) {
 	nobody := netip.IPv4Unspecified() // no proxy has this address, so that one entry is read and no more
 	p := Proxies{[]netip.Prefix{netip.PrefixFrom(nobody, nobody.BitLen())}, header}

@@ -41,8 +41,8 @@ type sighting struct {
 	Headers map[string][]string `json:"headers"`
 }
 
-// checkup lets `dachs doctor` see how its own requests arrive, for a minute after it has asked for that over the admin socket. All other
-// requests pass by it.
+// checkup lets `dachs doctor` see how its own requests arrive, for a minute after it has asked for that over the admin
+// socket. All other requests pass by it.
 type checkup struct {
 	proxies proxies
 	tracker *tracker.Tracker

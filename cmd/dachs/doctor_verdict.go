@@ -23,8 +23,8 @@ type finding struct {
 	remedy string // what to do; empty if nothing
 }
 
-// view is what two requests through the operator's address have shown: one as it is, and one with headers that name a client which
-// does not exist.
+// view is what two requests through the operator's address have shown: one as it is, and one with headers that name a
+// client which does not exist.
 type view struct {
 	header string // that is believed
 	direct bool   // nothing is between the doctor and the server

@@ -106,8 +106,8 @@ func (l proxyListener) Accept() (net.Conn, error) {
 // proxyConn is a connection of a trusted proxy.
 type proxyConn struct{ *proxyproto.Conn }
 
-// RemoteAddr returns whom the proxy names. If it names nobody (v1's UNKNOWN, v2's LOCAL and UNSPEC), that is no address and not the
-// proxy's own: the proxy's is trusted, and the request's headers may be those of anybody.
+// RemoteAddr returns whom the proxy names. If it names nobody (v1's UNKNOWN, v2's LOCAL and UNSPEC), that is no address
+// and not the proxy's own: the proxy's is trusted, and the request's headers may be those of anybody.
 func (c proxyConn) RemoteAddr() net.Addr {
 	if h := c.ProxyHeader(); h != nil && !h.Command.IsLocal() {
 		if tcp, ok := h.SourceAddr.(*net.TCPAddr); ok {
