@@ -17,6 +17,8 @@ var CommitBounds = [...]time.Duration{
 type Stats struct {
 	QueuedRows int // rows that wait for a commit
 	MaxQueued  int // how many may
+	FreshRows  int // tuples that commits have added and that lie in memory too, until they are worth a run
+	MaxFresh   int // how many may
 	Commits    uint64
 	Rows       uint64 // stored by those commits, before equal ones were summed up
 	Failures   uint64 // commits that failed
@@ -32,7 +34,7 @@ type Stats struct {
 
 // Stats returns the numbers since the store was opened. It asks the file system for its free space.
 func (db *DB) Stats() Stats {
-	s := Stats{MaxQueued: maxQueuedRows, NeededBytes: reserve, Failing: db.failed.Load(), Damaged: db.damaged.Load() != nil}
+	s := Stats{MaxQueued: maxQueuedRows, FreshRows: int(db.fresh.rows.Load()), MaxFresh: maxFreshRows, NeededBytes: reserve, Failing: db.failed.Load(), Damaged: db.damaged.Load() != nil}
 	db.queue.mu.Lock()
 	s.QueuedRows = db.queue.rows
 	db.queue.mu.Unlock()

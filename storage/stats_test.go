@@ -30,7 +30,7 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := db.Stats()
-	if s.Commits != 1 || s.Rows != 3 || s.Failures != 0 || s.QueuedRows != 0 || s.Failing || s.Damaged || s.FreeBytes != 1<<40 || s.CommitTime <= 0 {
+	if s.Commits != 1 || s.Rows != 3 || s.Failures != 0 || s.QueuedRows != 0 || s.FreshRows != 1 || s.Failing || s.Damaged || s.FreeBytes != 1<<40 || s.CommitTime <= 0 {
 		t.Errorf("after a commit: %+v", s)
 	}
 	left.Store(1 << 20)

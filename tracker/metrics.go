@@ -88,6 +88,8 @@ func (m *metricText) visitors(t *Tracker) {
 func (m *metricText) store(s storage.Stats) {
 	m.one("dachs_queue_rows", "gauge", "Rows that wait to be stored.", float64(s.QueuedRows))
 	m.one("dachs_queue_rows_max", "gauge", "Rows that may wait; what comes then is answered with 503.", float64(s.MaxQueued))
+	m.one("dachs_fresh_rows", "gauge", "Sums of what was stored lately, in memory until they are written as one.", float64(s.FreshRows))
+	m.one("dachs_fresh_rows_max", "gauge", "How many there may be; what comes then is answered with 503.", float64(s.MaxFresh))
 	m.one("dachs_commits_total", "counter", "Commits of hits.", float64(s.Commits))
 	m.one("dachs_commits_failed_total", "counter", "Commits of hits that failed.", float64(s.Failures))
 	m.one("dachs_rows_stored_total", "counter", "Rows that those commits stored.", float64(s.Rows))
