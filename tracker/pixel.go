@@ -13,9 +13,6 @@ import (
 // PixelPath is where an image is that counts a page view, for pages without scripts.
 const PixelPath = "/pixel.gif"
 
-// pixelImage is a transparent GIF of one point: 43 bytes, the smallest that every browser shows.
-const pixelImage = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
-
 // servePixel counts what the address of an image says of the page that shows it. The image is the same whatever becomes of the
 // hit: a page can do nothing about it, and it tells nobody which sites there are.
 func (t *Tracker) servePixel(ctx *fasthttp.RequestCtx) {
@@ -29,7 +26,7 @@ func (t *Tracker) servePixel(ctx *fasthttp.RequestCtx) {
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	ctx.SetContentType("image/gif")
-	ctx.SetBodyString(pixelImage)
+	ctx.SetBodyString(pixel)
 	if ctx.IsHead() {
 		return // shown to nobody
 	}

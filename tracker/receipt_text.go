@@ -53,6 +53,7 @@ var refusalTexts = map[string][2]string{
 	"country":      {"the site leaves out this country.", "die Website lässt dieses Land aus."},
 	"rate_limited": {"there were too many hits from this address within seconds.", "es kamen zu viele Aufrufe von dieser Adresse innerhalb von Sekunden."},
 	"malformed":    {"the event cannot be read.", "das Ereignis ist nicht lesbar."},
+	"no_hit":       {"the request is none that counts, such as one that only names a visitor.", "die Anfrage zählt nicht, etwa weil sie nur einen Besucher benennt."},
 	"no_visit":     {"there is no open visit to add to.", "es gibt keinen offenen Besuch, zu dem es gehört."},
 	"overloaded":   {"the server cannot count at the moment.", "der Server kann gerade nicht zählen."},
 	"asset":        {"the address is not that of a page.", "die Adresse ist nicht die einer Seite."},
