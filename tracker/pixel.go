@@ -77,11 +77,9 @@ func (t *Tracker) decodePixel(ctx *fasthttp.RequestCtx, out *Payload) error {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	if out.URL = shortenQuery("https://" + host + path); len(out.URL) > maxURL {
-		return fieldError("p", "is too long")
-	}
-	if _, ok := splitURL(out.URL); !ok {
-		return fieldError("d", "is not the domain of a site")
+	var err error
+	if out.URL, err = checkURL("p", "https://"+host+path); err != nil {
+		return err
 	}
 	out.Referrer = truncate(strings.TrimSpace(get("r")), maxReferrer)
 	return nil
