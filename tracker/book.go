@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker/secret"
 	"dachs/tracker/visit"
 )
 
@@ -20,22 +21,25 @@ type (
 // Book counts the hits of one site: it knows who is new on each of a few days, and turns hits into the
 // increments that they raise. A live site keeps one day, an import several. One goroutine at a time may use it.
 type Book struct {
-	store  *storage.DB
-	site   storage.Site
-	random io.Reader
-	limits *limits
-	tally  *tally
-	other  int64 // hits of which a value was replaced
-	keep   int
-	days   []*bookDay           // least recently used first
-	closed map[storage.Day]bool // days that are not opened again; nil if every day is
+	store   *storage.DB
+	site    storage.Site
+	random  io.Reader
+	secrets *secret.Memory // of keys
+	limits  *limits
+	tally   *tally
+	other   int64 // hits of which a value was replaced
+	keep    int
+	days    []*bookDay           // least recently used first
+	closed  map[storage.Day]bool // days that are not opened again; nil if every day is
 }
 
 type bookDay struct {
 	day   storage.Day
 	table *table
-	caps  *caps
-	full  bool // it has been said that the table is full
+	// release gives back the memory of the table's key.
+	release func()
+	caps    *caps
+	full    bool // it has been said that the table is full
 	// unread is why caps does not know all that the store has; nil once that has been said. Hits are counted all the same.
 	unread error
 }
@@ -51,7 +55,7 @@ func NewBook(store *storage.DB, site storage.Site, days int, random io.Reader) *
 // newLiveBook makes a book of the present day. When the clock goes back over midnight, the day before begins
 // anew: its visitors are counted twice, but none of their hits is lost.
 func newLiveBook(store *storage.DB, site storage.Site, random io.Reader) *Book {
-	return &Book{store: store, site: site, random: random, limits: &defaultLimits, tally: new(tally), keep: 1}
+	return &Book{store: store, site: site, random: random, secrets: new(secret.Memory), limits: &defaultLimits, tally: new(tally), keep: 1}
 }
 
 // Other returns how many hits were counted with OtherValue in place of a value, since their day had too many.
@@ -60,7 +64,7 @@ func (b *Book) Other() int64 { return b.other }
 // Close destroys all keys.
 func (b *Book) Close() {
 	for _, d := range b.days {
-		d.table.Close()
+		d.close()
 	}
 	b.days = nil
 }
@@ -72,7 +76,7 @@ func (b *Book) expire(at time.Time) {
 		if d.day == today {
 			return false
 		}
-		d.table.Close()
+		d.close()
 		return true
 	})
 }
@@ -139,23 +143,28 @@ func (b *Book) day(at time.Time) (*bookDay, time.Time, error) {
 }
 
 func (b *Book) open(day storage.Day) (*bookDay, error) {
-	var key [32]byte
-	if _, err := io.ReadFull(b.random, key[:]); err != nil {
+	key, release, err := b.secrets.Fill(b.random)
+	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), caps: newCaps(b.limits)}
-	clear(key[:])
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), release: release, caps: newCaps(b.limits)}
 	d.unread = d.caps.read(b.store, b.site.ID, day)
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {
 		old := b.days[0]
-		old.table.Close()
+		old.close()
 		if b.closed != nil {
 			b.closed[old.day] = true
 		}
 		b.days = slices.Delete(b.days, 0, 1)
 	}
 	return d, nil
+}
+
+// close destroys what tells visitors apart.
+func (d *bookDay) close() {
+	d.table.Close()
+	d.release()
 }
 
 // entry turns one change into rows.

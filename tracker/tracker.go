@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker/secret"
 	"dachs/tracker/visit"
 
 	"github.com/valyala/fastjson"
@@ -45,6 +46,7 @@ type Tracker struct {
 	log      *slog.Logger
 	now      func() time.Time
 	random   io.Reader
+	secrets  secret.Memory // of all sites' keys
 
 	lives    sync.Map // *live by storage.Site.ID
 	outcomes [reasons]atomic.Uint64
@@ -119,7 +121,7 @@ func (t *Tracker) live(site storage.Site) *live {
 		return l.(*live)
 	}
 	book := newLiveBook(t.store, site, t.random)
-	book.limits, book.tally = &t.limits, &t.capped
+	book.limits, book.tally, book.secrets = &t.limits, &t.capped, &t.secrets
 	l, _ := t.lives.LoadOrStore(site.ID, &live{book: book})
 	return l.(*live)
 }

@@ -84,7 +84,7 @@ type Change[A, O Value] struct {
 	After      Visit[O]
 
 	// The visitor's first visit of the day, on which the visitor is booked; equal to Before and After while
-	// that visit is open.
+	// that visit is open. Of one that is over only hour, entry, exit, hostname and origin are known.
 	FirstBefore Visit[O]
 	First       Visit[O]
 	HoursBefore uint32 // clock hours in which the visitor was seen, as bits
