@@ -94,7 +94,7 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 // wire builds the handlers on the open store.
 func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
 	s.tracker, err = tracker.New(tracker.Options{
-		Store: s.store, TrustedProxies: proxies, Geo: s.geo, Logger: a.logger, Now: a.now,
+		Store: s.store, TrustedProxies: proxies, Geo: s.geo, Logger: a.logger, Now: a.now, Random: a.random,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare counting: %w", err)
