@@ -27,7 +27,8 @@ type Book struct {
 	secrets *secret.Memory // of keys
 	limits  *limits
 	tally   *tally
-	other   int64 // hits of which a value was replaced
+	other   int64                // hits of which a value was replaced
+	uptime  func() time.Duration // the machine's clock, for days that do not end; nil if they need not
 	keep    int
 	days    []*bookDay           // least recently used first
 	closed  map[storage.Day]bool // days that are not opened again; nil if every day is
@@ -37,9 +38,12 @@ type bookDay struct {
 	day   storage.Day
 	table *table
 	// release gives back the memory of the table's key.
-	release func()
-	caps    *caps
-	full    bool // it has been said that the table is full
+	release  func()
+	opened   time.Time     // by the clock of hits
+	openedAt time.Duration // by the machine's
+	blind    bool          // see countBlind
+	caps     *caps
+	full     bool // it has been said that the table is full
 	// unread is why caps does not know all that the store has; nil once that has been said. Hits are counted all the same.
 	unread error
 }
@@ -102,6 +106,10 @@ func (b *Book) Count(addr netip.Addr, userAgent string, h Hit, at time.Time, row
 // count records a hit in a day's table. The undo takes it back. Errors are those of visit.Table.Record.
 func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, local time.Time, rows []storage.Row) ([]storage.Row, visit.Undo, error) {
 	h, r := d.caps.apply(h)
+	if d.blind {
+		rows, err := b.countBlind(d, h, r, local, rows)
+		return rows, visit.Undo{}, err
+	}
 	vh := visit.Hit[Attributes, Origin]{
 		Kind: h.Kind, At: local.UnixMilli(), Hour: uint8(local.Hour()), Name: h.Name, Path: h.Path, Hostname: h.Hostname,
 		Props: h.Props, Interactive: h.Interactive, Engaged: h.Engaged, Scroll: h.Scroll,
@@ -111,15 +119,20 @@ func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, loca
 	if err != nil {
 		return rows, undo, err
 	}
-	if r != 0 {
-		b.other++
-		b.tally.add(r)
-	}
+	b.note(r)
 	e := entry{site: b.site.ID, day: d.day, hit: h, hour: vh.Hour, change: &c, rows: rows}
 	e.bookVisit()
 	e.bookVisitor()
 	e.bookHit()
 	return e.rows, undo, nil
+}
+
+// note counts a hit of which values were replaced.
+func (b *Book) note(r replaced) {
+	if r != 0 {
+		b.other++
+		b.tally.add(r)
+	}
 }
 
 // day returns the table of the day of an instant, nil if that day is closed, and the instant in the site's zone.
@@ -138,16 +151,19 @@ func (b *Book) day(at time.Time) (*bookDay, time.Time, error) {
 	if b.closed[day] {
 		return nil, local, nil
 	}
-	d, err := b.open(day)
+	d, err := b.open(day, at)
 	return d, local, err
 }
 
-func (b *Book) open(day storage.Day) (*bookDay, error) {
+func (b *Book) open(day storage.Day, at time.Time) (*bookDay, error) {
 	key, release, err := b.secrets.Fill(b.random)
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), release: release, caps: newCaps(b.limits)}
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), release: release, opened: at, caps: newCaps(b.limits)}
+	if b.uptime != nil {
+		d.openedAt = b.uptime()
+	}
 	d.unread = d.caps.read(b.store, b.site.ID, day)
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {

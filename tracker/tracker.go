@@ -36,6 +36,9 @@ type Options struct {
 	Logger         *slog.Logger     // nil: silent
 	Now            func() time.Time // nil: time.Now
 	Random         io.Reader        // nil: crypto/rand; the source of the visitors' keys
+	// Uptime is a clock that nobody can set, for days that do not end since somebody set the other one. nil: since the
+	// machine started, also while it slept.
+	Uptime func() time.Duration
 }
 
 // Tracker counts hits. Its methods may be called from many goroutines.
@@ -46,6 +49,7 @@ type Tracker struct {
 	log      *slog.Logger
 	now      func() time.Time
 	random   io.Reader
+	uptime   func() time.Duration
 	secrets  secret.Memory // of all sites' keys
 
 	lives    sync.Map // *live by storage.Site.ID
@@ -68,7 +72,7 @@ func New(o Options) (*Tracker, error) {
 	}
 	t := &Tracker{
 		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
-		log: o.Logger, now: o.Now, random: o.Random, limits: defaultLimits, stop: make(chan struct{}),
+		log: o.Logger, now: o.Now, random: o.Random, uptime: o.Uptime, limits: defaultLimits, stop: make(chan struct{}),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -80,6 +84,9 @@ func New(o Options) (*Tracker, error) {
 		t.random = rand.Reader
 	}
 	t.routes = t.routing()
+	if t.uptime == nil {
+		t.uptime = machineClock()
+	}
 	t.owned.Go(t.expire)
 	return t, nil
 }
@@ -122,6 +129,7 @@ func (t *Tracker) live(site storage.Site) *live {
 	}
 	book := newLiveBook(t.store, site, t.random)
 	book.limits, book.tally, book.secrets = &t.limits, &t.capped, &t.secrets
+	book.uptime = t.uptime
 	l, _ := t.lives.LoadOrStore(site.ID, &live{book: book})
 	return l.(*live)
 }
@@ -140,13 +148,20 @@ func (t *Tracker) expire() {
 	}
 }
 
-// endDays destroys the keys of all days that are over.
+// endDays destroys the keys of all days that are over, or should be, and lets idle visits go.
 func (t *Tracker) endDays() {
 	t.lives.Range(func(_, v any) bool {
 		l := v.(*live)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.book.expire(t.now())
+		now := t.now()
+		l.book.expire(now)
+		for _, d := range l.book.days {
+			if d.blindAt(l.book.age(d, now)) {
+				t.logBlind(l.book.site, now)
+			}
+			d.table.Fold(now.UnixMilli())
+		}
 		return true
 	})
 }
@@ -169,9 +184,13 @@ func (t *Tracker) count(site storage.Site, c *Client, h *Hit, b *storage.Batch) 
 func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	day, local, err := l.book.day(t.now()) // under the lock: time must not run backwards from hit to hit
+	now := t.now() // under the lock: time must not run backwards from hit to hit
+	day, local, err := l.book.day(now)
 	if err != nil {
 		return Overloaded, err
+	}
+	if day.blindAt(now.Sub(day.opened)) {
+		t.logBlind(l.book.site, now)
 	}
 	t.logUnread(l.book.site, day)
 	rows, undo, err := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])

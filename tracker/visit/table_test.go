@@ -307,5 +307,11 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 				t.Fatalf("seed %d: after reverts\n%+v, %v\nwithout them\n%+v, %v", seed, got, gotErr, want, wantErr)
 			}
 		}
+		with.Fold(at * 1000)
+		without.Fold(at * 1000)
+		if with.pages.len() != without.pages.len() || with.visits.len() != without.visits.len() || with.seen.n != without.seen.n {
+			t.Errorf("seed %d: %d pages, %d visits and %d things are held, without reverts %d, %d and %d", seed,
+				with.pages.len(), with.visits.len(), with.seen.n, without.pages.len(), without.visits.len(), without.seen.n)
+		}
 	}
 }
