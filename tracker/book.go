@@ -35,10 +35,10 @@ type Book struct {
 }
 
 type bookDay struct {
-	day   storage.Day
-	table *table
-	// release gives back the memory of the table's key.
-	release  func()
+	day      storage.Day
+	table    *table
+	key      []byte        // the table's
+	release  func()        // gives back the key's memory
 	opened   time.Time     // by the clock of hits
 	openedAt time.Duration // by the machine's
 	blind    bool          // see countBlind
@@ -160,7 +160,7 @@ func (b *Book) open(day storage.Day, at time.Time) (*bookDay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), release: release, opened: at, caps: newCaps(b.limits)}
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), key: key, release: release, opened: at, caps: newCaps(b.limits)}
 	if b.uptime != nil {
 		d.openedAt = b.uptime()
 	}

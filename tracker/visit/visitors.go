@@ -70,8 +70,9 @@ func (t *visitors) put(n uint32, id ID) {
 }
 
 // grow doubles the index. It walks through the slab and not through the old index, so that memory is read in order.
-func (t *visitors) grow() {
-	size := max(2*len(t.index), minIndex)
+func (t *visitors) grow() { t.reindex(max(2*len(t.index), minIndex)) }
+
+func (t *visitors) reindex(size int) {
 	t.bytes += 4 * (size - len(t.index))
 	t.index = make([]uint32, size)
 	for n := range uint32(t.end()) {
