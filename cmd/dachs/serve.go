@@ -25,6 +25,7 @@ type serveCmd struct {
 	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR"`
 	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
 	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+	State          string   `help:"Directory in memory (tmpfs), such as one below /run: today's visitors are kept there from a stop to the next start, so that they are not counted twice. Under systemd its store of file descriptors does the same." env:"DACHS_STATE" placeholder:"DIR"`
 
 	open bool // dashboard without login, for the demo
 }
@@ -50,6 +51,7 @@ type server struct {
 	store    *storage.DB
 	geo      *tracker.Geo
 	tracker  *tracker.Tracker
+	handover handover // nil: the next start begins the day anew
 	public   *fasthttp.Server
 	admin    *admin
 	adminWeb *http.Server
@@ -67,6 +69,9 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 		return nil, err
 	}
 	s := &server{logger: a.logger}
+	if s.handover, err = newHandover(c.State); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -99,6 +104,7 @@ func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
 	if err != nil {
 		return fmt.Errorf("prepare counting: %w", err)
 	}
+	resume(s.handover, s.tracker, a.logger)
 	board, err := dashboard.New(dashboard.Options{
 		Store: s.store, BaseURL: c.BaseURL, Open: c.open, Version: buildVersion(), Logger: a.logger, Now: a.now,
 	})
@@ -176,6 +182,7 @@ func (s *server) close() error {
 		s.listener.Close() // the same
 	}
 	if s.tracker != nil {
+		keepVisitors(s.handover, s.tracker, s.logger)
 		errs = append(errs, s.tracker.Close())
 	}
 	if s.store != nil {
