@@ -35,6 +35,10 @@ type Options struct {
 	Logger         *slog.Logger     // nil: silent
 	Now            func() time.Time // nil: time.Now
 	Random         io.Reader        // nil: crypto/rand; the source of the visitors' keys
+	DataCentres    *Networks        // nil: none are known; for sites that leave their hits out
+	// RateLimit is how many hits a second a site takes from one public address or IPv6 /64, and six times as many at once. 0 is
+	// no limit.
+	RateLimit int
 }
 
 // Tracker counts hits. Its methods may be called from many goroutines.
@@ -50,12 +54,17 @@ type Tracker struct {
 	outcomes [reasons]atomic.Uint64
 	limits   limits // of a site's day
 	capped   tally
+	notes    notes
+	rulings  sync.Map // *ruling by storage.Site.ID
+	limiter  *limiter
 	parsers  fastjson.ParserPool
 	routes   map[string]route
 	requests sync.Pool // *request
 
+	dataCentres *Networks
+
 	stop  chan struct{}
-	owned sync.WaitGroup // the goroutine that ends days
+	owned sync.WaitGroup // the goroutines that end days and keep notes
 }
 
 // New makes a tracker. The Store and the Geo stay the caller's to close.
@@ -67,6 +76,7 @@ func New(o Options) (*Tracker, error) {
 	t := &Tracker{
 		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
 		log: o.Logger, now: o.Now, random: o.Random, limits: defaultLimits, stop: make(chan struct{}),
+		dataCentres: o.DataCentres,
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -78,11 +88,13 @@ func New(o Options) (*Tracker, error) {
 		t.random = rand.Reader
 	}
 	t.routes = t.routing()
+	t.limiter = newLimiter(o.RateLimit, t.now())
 	t.owned.Go(t.expire)
+	t.owned.Go(t.keepNotes)
 	return t, nil
 }
 
-// Close destroys all visitors' keys. No Serve may be under way.
+// Close stores the last notes and destroys all visitors' keys. No Serve may be under way, and the Store has to be open still.
 func (t *Tracker) Close() error {
 	close(t.stop)
 	t.owned.Wait()
