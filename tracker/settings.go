@@ -71,6 +71,9 @@ func printable(kind, s string) error {
 
 func cleanRuleHost(s string) (string, error) {
 	rest, any := strings.CutPrefix(s, anySub)
+	if _, after, ok := strings.Cut(rest, "://"); ok && !any {
+		rest = after
+	}
 	host, err := storage.CleanDomain(rest)
 	if err != nil || strings.Contains(rest, "/") {
 		return "", fmt.Errorf("host %q: want a name such as example.com, or *.example.com for all below it", s)
