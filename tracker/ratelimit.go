@@ -21,8 +21,8 @@ const (
 )
 
 // limiter bounds how many hits of one client a site takes: a token bucket for each site and address, of IPv6 the /64 that a
-// household or a server has. It lives in memory only, and under a key that is made anew at each start; from what is in it, no
-// address can be told. Many goroutines may use it. The nil limiter limits nothing.
+// household or a server has. It lives in memory only, holds no address but 16 bits of a hash under a random key, and forgets
+// them seconds after the last hit. Many goroutines may use it. The nil limiter limits nothing.
 type limiter struct {
 	seed     maphash.Seed
 	start    time.Time
@@ -86,6 +86,23 @@ func find(set []atomic.Uint64, mark, now uint64) (slot *atomic.Uint64, old, full
 		}
 	}
 	return &set[oldest], old, now
+}
+
+// forget empties the slots of buckets that are full: they say nothing but that somebody was here, which is not to be known
+// later. It has to be called every few seconds, with the time that allow is called with.
+func (l *limiter) forget(at time.Time) {
+	if l == nil {
+		return
+	}
+	now := uint64(max(at.Sub(l.start).Microseconds(), 0))
+	for i := range l.slots {
+		slot := &l.slots[i]
+		v := slot.Load()
+		until := v & (1<<limitTimeBits - 1)
+		if v != 0 && (until <= now || until > now+l.window) { // beyond the window: the clock has gone back
+			slot.CompareAndSwap(v, 0) // if a hit has come meanwhile it stays
+		}
+	}
 }
 
 func (l *limiter) hash(site uint32, addr netip.Addr) uint64 {

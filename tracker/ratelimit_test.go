@@ -87,6 +87,34 @@ func TestLimiterForgets(t *testing.T) {
 	}
 }
 
+// TestLimiterKeepsNothing: seconds after its last hit, nothing tells that an address was here.
+func TestLimiterKeepsNothing(t *testing.T) {
+	l := newLimiter(10, limitStart)
+	left := func() (n int) {
+		for i := range l.slots {
+			if l.slots[i].Load() != 0 {
+				n++
+			}
+		}
+		return n
+	}
+	allowed(l, 1, "192.0.2.1", limitStart, 100)
+	allowed(l, 1, "192.0.2.2", limitStart, 1)
+	for _, step := range []struct {
+		at   time.Duration
+		want int
+	}{{0, 2}, {time.Second, 1}, {5 * time.Second, 1}, {6 * time.Second, 0}} {
+		l.forget(limitStart.Add(step.at))
+		if n := left(); n != step.want {
+			t.Errorf("after %s there are marks of %d addresses, want %d", step.at, n, step.want)
+		}
+	}
+	allowed(l, 1, "192.0.2.1", limitStart.Add(time.Hour), 1)
+	if l.forget(limitStart); left() != 0 {
+		t.Error("a clock that goes back keeps a mark")
+	}
+}
+
 // TestLimiterUnderLoad lets goroutines send at one moment: no hit too many passes.
 func TestLimiterUnderLoad(t *testing.T) {
 	l := newLimiter(100, limitStart)

@@ -136,7 +136,7 @@ func (t *Tracker) live(site storage.Site) *live {
 	return l.(*live)
 }
 
-// expire ends days at the sites' midnight also where no hit comes.
+// expire ends days at the sites' midnight also where no hit comes, and forgets who has sent hits lately.
 func (t *Tracker) expire() {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
@@ -147,6 +147,7 @@ func (t *Tracker) expire() {
 			return
 		}
 		t.endDays()
+		t.limiter.forget(t.now())
 	}
 }
 
