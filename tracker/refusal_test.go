@@ -218,7 +218,7 @@ func TestRulesOfSeveralSites(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.settings(func(s *storage.Settings) { s.Hosts = []string{"shop.example.com"} })
-	both := strings.Replace(homeView, `"d":"example.com"`, `"d":"example.com,example.org,unknown.example"`, 1)
+	both := strings.Replace(homeView, `"d":"example.com"`, `"d":"example.com,example.org,www.example.com,unknown.example,EXAMPLE.org"`, 1)
 	c.hit(both)
 	c.hit(both, googler)
 	c.hit(both, "Sec-GPC: 1")
