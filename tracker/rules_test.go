@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -116,6 +117,22 @@ func TestRulesTakeNoMemory(t *testing.T) {
 	}
 }
 
+// BenchmarkHostilePath is the longest path against as many patterns as a site can have.
+func BenchmarkHostilePath(b *testing.B) {
+	var patterns []string
+	for i := range maxPaths {
+		patterns = append(patterns, fmt.Sprintf("**/%d/**/print", i))
+	}
+	s := storage.Settings{Exclude: storage.Exclusions{Paths: patterns}}
+	if err := CheckSettings(&s, nil); err != nil {
+		b.Fatal(err)
+	}
+	r, hit := NewRules(&s, nil), &Hit{Path: strings.Repeat("/1", maxPath/2)}
+	for b.Loop() {
+		r.Judge(&Client{}, hit)
+	}
+}
+
 func BenchmarkRules(b *testing.B) {
 	r := NewRules(&storage.Settings{Hosts: []string{"example.com"}, Exclude: storage.Exclusions{
 		Paths: []string{"/admin/**", "**/print", "/*/edit"}, Countries: []string{"FR"}, Networks: []string{"192.0.2.0/24"}, Agents: []string{"monitor"},
@@ -156,7 +173,7 @@ func TestSettingsAreCleaned(t *testing.T) {
 func TestSettingsAreRefused(t *testing.T) {
 	many := make([]string, maxRules+1)
 	for i := range many {
-		many[i] = "/" + strings.Repeat("x", i%100) + string(rune('a'+i/100))
+		many[i] = fmt.Sprintf("/agent-%d", i)
 	}
 	for _, tt := range []struct {
 		s    storage.Settings
@@ -172,7 +189,8 @@ func TestSettingsAreRefused(t *testing.T) {
 		{storage.Settings{Exclude: storage.Exclusions{Paths: []string{"/a?b=c"}}}, "without a query"},
 		{storage.Settings{Exclude: storage.Exclusions{Paths: []string{"/a\x00"}}}, "cannot be printed"},
 		{storage.Settings{Exclude: storage.Exclusions{Paths: []string{"/" + strings.Repeat("x", maxRule)}}}, "at most 200"},
-		{storage.Settings{Exclude: storage.Exclusions{Paths: many}}, "at most 500"},
+		{storage.Settings{Exclude: storage.Exclusions{Paths: many[:maxPaths+1]}}, "at most 100"},
+		{storage.Settings{Exclude: storage.Exclusions{Agents: many}}, "at most 500"},
 		{storage.Settings{Exclude: storage.Exclusions{Countries: []string{"XX"}}}, `country "XX": unknown`},
 		{storage.Settings{Exclude: storage.Exclusions{Countries: []string{"Germany"}}}, `country "Germany": unknown`},
 		{storage.Settings{Exclude: storage.Exclusions{Networks: []string{"192.0.2.0/33"}}}, `network "192.0.2.0/33": want`},

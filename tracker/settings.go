@@ -14,6 +14,9 @@ import (
 const (
 	// maxRules bounds each list of a site's settings: all of it is looked at for each hit.
 	maxRules = 500
+	// maxPaths bounds the patterns of paths. Those that begin with ** are all tried at each byte of a path: this many take ten
+	// or twenty milliseconds for the longest path that a hostile visitor can send, if all begin so.
+	maxPaths = 100
 	// maxRule bounds one entry, in bytes.
 	maxRule = 200
 	// minAgent is the shortest part of a user agent that can be left out, in bytes: shorter ones are in many.
@@ -27,10 +30,12 @@ func CheckSettings(s *storage.Settings, knownCountry func(code string) bool) err
 	e := &s.Exclude
 	for _, list := range []struct {
 		values *[]string
+		most   int
 		clean  func(string) (string, error)
 	}{
-		{&s.Hosts, cleanRuleHost}, {&s.Query, cleanQueryName}, {&e.Paths, cleanPattern}, {&e.Networks, cleanNetwork}, {&e.Agents, cleanAgent},
-		{&e.Countries, func(code string) (string, error) { return cleanCountry(code, knownCountry) }},
+		{&s.Hosts, maxRules, cleanRuleHost}, {&s.Query, maxRules, cleanQueryName}, {&e.Paths, maxPaths, cleanPattern},
+		{&e.Networks, maxRules, cleanNetwork}, {&e.Agents, maxRules, cleanAgent},
+		{&e.Countries, maxRules, func(code string) (string, error) { return cleanCountry(code, knownCountry) }},
 	} {
 		cleaned := make([]string, 0, len(*list.values))
 		for _, v := range *list.values {
@@ -42,8 +47,8 @@ func CheckSettings(s *storage.Settings, knownCountry func(code string) bool) err
 				cleaned = append(cleaned, clean)
 			}
 		}
-		if len(cleaned) > maxRules {
-			return fmt.Errorf("%d entries of one kind; want at most %d: use patterns or wider networks", len(cleaned), maxRules)
+		if len(cleaned) > list.most {
+			return fmt.Errorf("%d entries of one kind; want at most %d: use patterns or wider networks", len(cleaned), list.most)
 		}
 		if len(cleaned) == 0 {
 			cleaned = nil
