@@ -26,7 +26,19 @@ var refusalTexts = map[string]string{
 	"rate_limited": "Too many from one address at once",
 	"malformed":    "Events that could not be read",
 	"no_visit":     "Reading times of pages that were not counted",
+	"no_hit":       "Messages that are no hits: who somebody is, how fast a page was",
 	"overloaded":   "While the server could not store hits",
+}
+
+// replacedTexts say in words what was replaced in what visitors' browsers sent.
+var replacedTexts = map[string]string{
+	"email": "E-mail addresses",
+	"phone": "Telephone numbers",
+	"card":  "Card numbers",
+	"iban":  "Bank accounts",
+	"uuid":  "UUIDs",
+	"token": "Tokens and keys",
+	"id":    "Long numbers of somebody or something",
 }
 
 // RefusalText says in words why hits were not counted. What it does not know it returns as it is.
@@ -39,9 +51,9 @@ type refusalRow struct {
 	Width string // of the bar in percent of the longest
 }
 
-// refusals are what was not counted in a period, most first.
-func (s *Server) refusals(ctx context.Context, site storage.Site, p Period) ([]refusalRow, error) {
-	found, err := s.store.Refusals(ctx, site.ID, p.From, p.To)
+// notes are what was not counted, or replaced, in a period, most first.
+func (s *Server) notes(ctx context.Context, site storage.Site, p Period, kind string, texts map[string]string) ([]refusalRow, error) {
+	found, err := s.store.Notes(ctx, site.ID, kind, p.From, p.To)
 	if err != nil {
 		return nil, tolerate(err) // of days so old that their reasons are not kept there is nothing to show
 	}
@@ -63,7 +75,7 @@ func (s *Server) refusals(ctx context.Context, site storage.Site, p Period) ([]r
 	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
 	for _, reason := range reasons {
 		n := float64(sums[reason])
-		rows = append(rows, refusalRow{RefusalText(reason), count(storage.Value{Number: n, Low: n}), barWidth(n, float64(longest))})
+		rows = append(rows, refusalRow{cmp.Or(texts[reason], reason), count(storage.Value{Number: n, Low: n}), barWidth(n, float64(longest))})
 	}
 	return rows, nil
 }

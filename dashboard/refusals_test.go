@@ -49,6 +49,15 @@ func TestRefusalsAreShown(t *testing.T) {
 			t.Errorf("%s shows %q, want %q", target, got, want)
 		}
 	}
+	if strings.Contains(b.page("/sites/shop.example?period=7d"), `id="replaced"`) {
+		t.Error("nothing was replaced, and yet it is shown")
+	}
+	if err := b.db.Append(storage.NoteRow(site.ID, b.today(), 9, storage.KindReplaced, "email", 3)); err != nil {
+		t.Fatal(err)
+	}
+	if _, part, _ := strings.Cut(b.page("/sites/shop.example?period=7d"), `id="replaced"`); !strings.Contains(part, `<span>E-mail addresses</span></th><td class="n">3</td>`) {
+		t.Error("replacements are not shown")
+	}
 	if rows := shownRefusals(b.page("/sites/shop.example?period=7d")); len(rows) != 3 || !strings.HasPrefix(rows[0], "Bots") {
 		t.Errorf("rows are %q, want the most first", rows)
 	}

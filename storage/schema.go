@@ -65,6 +65,8 @@ const (
 	KindHost = "host"
 	// KindRefused marks notes of how many hits were not counted: Name is the reason, and nothing else is set but the hour.
 	KindRefused = "refused"
+	// KindReplaced marks notes of how many texts were replaced in hits that were counted: Name says of what kind.
+	KindReplaced = "replaced"
 )
 
 // PageViewName is the value of the column Name for page views, as in Plausible's API.

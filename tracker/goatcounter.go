@@ -125,7 +125,7 @@ func (h *goatHit) put(pathField, botField, from string, out *Payload, s *said) (
 	} else if source := truncate(oneLine(h.referrer), maxTag); source != "" {
 		page = joinQuery(page, "ref="+url.QueryEscape(source))
 	}
-	out.URL, err = checkURL(pathField, page, false)
+	out.URL, err = checkURL(pathField, page)
 	return err
 }
 

@@ -31,6 +31,7 @@ type request struct {
 	payload Payload
 	client  Client
 	said    said
+	draft   Draft
 	batch   storage.Batch
 }
 
@@ -77,7 +78,7 @@ var errOverloaded = errors.New("cannot count at the moment; try again later")
 // hit that is dropped on purpose is no error. Others are errOverloaded, and a *FieldError that says what is wrong with the
 // hit; counting those two as outcomes is left to the caller's answer.
 func (t *Tracker) take(r *request) error {
-	hit, reason, err := t.enricher.Enrich(&r.payload, &r.client)
+	reason, err := t.enricher.Draft(&r.payload, &r.client, &r.draft)
 	if err != nil || reason != Accepted {
 		t.noteAll(r.payload.Domain, reason)
 	}
@@ -86,15 +87,15 @@ func (t *Tracker) take(r *request) error {
 		return err
 	case reason != Accepted:
 		t.outcomes[reason].Add(1)
-	case !t.countAll(r, &hit):
+	case !t.countAll(r):
 		return errOverloaded
 	}
 	return nil
 }
 
-// countAll counts a hit into each site that the payload lists, once, however often and by whatever name it is
+// countAll counts the draft into each site that the payload lists, once, however often and by whatever name it is
 // listed. It returns false if one could not be counted; the sites before it have counted then.
-func (t *Tracker) countAll(r *request, hit *Hit) bool {
+func (t *Tracker) countAll(r *request) bool {
 	n := 0
 	var into [maxDomains]uint32 // IDs of the sites so far; none is 0
 	for domain := range strings.SplitSeq(r.payload.Domain, ",") {
@@ -109,6 +110,7 @@ func (t *Tracker) countAll(r *request, hit *Hit) bool {
 		n++
 		reason := UnknownSite
 		if ok {
+			hit := r.draft.For(&site)
 			r.client.Trusted = r.said.secret != "" && t.mayCount(r.said.secret, site)
 			if reason = t.judge(&site, &r.client, hit); reason == Accepted {
 				var err error
@@ -119,6 +121,10 @@ func (t *Tracker) countAll(r *request, hit *Hit) bool {
 			}
 			if reason != Accepted {
 				t.noteRefusal(site, reason)
+			}
+			if reason == Accepted {
+				t.replaced.add(&hit.Replaced)
+				t.noteReplaced(site, &hit.Replaced)
 			}
 		}
 		t.outcomes[reason].Add(1)
@@ -149,7 +155,7 @@ func (t *Tracker) request() *request {
 // release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
 // the rows of the last.
 func (t *Tracker) release(r *request) {
-	r.payload, r.client, r.said = Payload{}, Client{}, said{}
+	r.payload, r.client, r.said, r.draft = Payload{}, Client{}, said{}, Draft{}
 	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
@@ -170,6 +176,7 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 		Language:  string(h.Peek("Accept-Language")),
 		Purpose:   string(purpose),
 		Bare:      isBare(h),
+		Hints:     readHints(h),
 	}
 }
 
@@ -269,6 +276,11 @@ func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
 		"# TYPE dachs_values_replaced_total counter\n")
 	for d := range cappedDimensions {
 		fmt.Fprintf(&b, "dachs_values_replaced_total{dimension=%q} %d\n", d, t.capped[d].Load())
+	}
+	b.WriteString("# HELP dachs_texts_replaced_total Texts in counted hits that pointed to a person and were replaced, by kind.\n" +
+		"# TYPE dachs_texts_replaced_total counter\n")
+	for r := range replacements {
+		fmt.Fprintf(&b, "dachs_texts_replaced_total{kind=%q} %d\n", r, t.replaced[r].Load())
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")

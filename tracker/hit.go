@@ -41,6 +41,7 @@ type Client struct {
 	Purpose   string // Sec-Purpose, Purpose or X-Moz: says "prefetch" or "prerender" for pages nobody has seen
 	Bare      bool   // without a header that every browser sends
 	Trusted   bool   // sent with a token: by a server that counts on behalf of its pages, and has neither headers nor limits
+	Hints     Hints
 }
 
 // Hit is an accepted event in the terms of the cube: nothing of the address, the user agent, the query
@@ -57,6 +58,7 @@ type Hit struct {
 	Scroll      int   // percent, -1 if unknown
 	Origin      Origin
 	Attributes  Attributes
+	Replaced    Replaced // how many texts in the fields above stand for what pointed to a person
 }
 
 // Origin says where a visit came from. The zero value is not valid: Channel is always set.

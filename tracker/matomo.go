@@ -224,7 +224,7 @@ func decodeMatomo(a *fasthttp.Args, from string, home func(site string) string, 
 		page = onHost(home(out.Domain), "")
 	}
 	out.Referrer = truncate(get("urlref"), maxReferrer)
-	out.URL, err = checkURL("url", addTags(page, matomoTags()), false)
+	out.URL, err = checkURL("url", addTags(page, matomoTags()))
 	return err
 }
 

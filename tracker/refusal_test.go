@@ -257,6 +257,20 @@ func TestFloodOfUnknownSites(t *testing.T) {
 	c.expectOutcomes(map[Reason]uint64{UnknownSite: 167, GPC: 167, Bot: 166})
 }
 
+// TestReplacementsAreNoted counts a page whose path names somebody.
+func TestReplacementsAreNoted(t *testing.T) {
+	c := newCounting(t)
+	c.hit(strings.ReplaceAll(homeView, "https://example.com/", "https://example.com/of/jane.doe@example.org/"))
+	if err := c.tracker.notes.store(c.db); err != nil {
+		t.Fatal(err)
+	}
+	day := storage.DayOf(c.clock())
+	got, err := c.db.Notes(t.Context(), c.site.ID, storage.KindReplaced, day, day)
+	if err != nil || !maps.Equal(got[day], map[string]int64{"email": 1}) {
+		t.Errorf("notes are %v, %v", got, err)
+	}
+}
+
 // TestNotesAreStoredAtTheEnd stops a tracker before its next round, and lets another fail to store.
 func TestNotesAreStoredAtTheEnd(t *testing.T) {
 	dir := t.TempDir()

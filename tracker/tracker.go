@@ -1,7 +1,7 @@
 // Package tracker turns one HTTP request into increments of counters, or into a counted refusal.
 //
 // The way of a page view: Serve reads the request within limits (decode), asks whether it may be counted,
-// turns it into the terms of the cube (Enricher, which is pure), learns who is new (Book, in memory only), and
+// turns it into the terms of the cube (Enricher, which is pure: a Draft of the request, then a Hit for each site), learns who is new (Book, in memory only), and
 // waits until the increments are stored before it answers 202. What identifies a visitor, the address and the
 // user agent, is used in memory while the request lasts, to make a keyed number that lives until the site's
 // midnight at most; see package visit.
@@ -57,6 +57,7 @@ type Tracker struct {
 	notes    notes
 	rulings  sync.Map // *ruling by storage.Site.ID
 	limiter  *limiter
+	replaced replacedTally
 	parsers  fastjson.ParserPool
 	routes   map[string]route
 	requests sync.Pool // *request

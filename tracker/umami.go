@@ -175,7 +175,7 @@ func decodeUmamiPage(p *fastjson.Value, home func(site string) string, out *Payl
 		}
 		page = onHost(host, page)
 	}
-	if out.URL, err = checkURL("url", page, false); err != nil {
+	if out.URL, err = checkURL("url", page); err != nil {
 		return err
 	}
 	referrer, err := optionalText(p, "referrer")

@@ -262,7 +262,7 @@ func (in *logImport) enrich(q *accesslog.Request, url string) (tracker.Hit, trac
 	}
 	hit, why, _ := in.enricher.Enrich(&tracker.Payload{
 		Name: storage.PageViewName, URL: url, Domain: in.site.Domain, Referrer: q.Referrer, Interactive: true, Scroll: -1,
-	}, c)
+	}, c, &in.site)
 	if why == tracker.Malformed {
 		in.report.Malformed["no valid page address"]++
 	}
