@@ -11,13 +11,14 @@ import (
 
 // Limits of a payload. Those of names and properties are those of Plausible's API, so that what counts there counts here.
 const (
-	maxURL       = 2 << 10 // bytes without the query; of the query, what goes beyond is cut
+	maxURL       = 2 << 10 // bytes without query and fragment; of these, what goes beyond is cut
 	maxReferrer  = 2000    // bytes; cut
 	maxName      = 120     // characters
 	maxDomain    = 1000    // bytes; several domains may be listed
 	maxProps     = 30      // more are dropped
 	maxPropKey   = 300     // bytes
 	maxPropValue = 2000    // bytes
+	maxLanguage  = 35      // bytes, as RFC 5646 advises; cut
 	// maxDepth is the deepest nesting that is parsed. A real payload needs two levels; the parser recurses.
 	maxDepth = 16
 	// maxEngaged is the longest engagement that is believed, in milliseconds: 30 days.
@@ -55,10 +56,11 @@ func decode(p *fastjson.Parser, body []byte, out *Payload) error {
 	if v.Type() != fastjson.TypeObject {
 		return fieldError("", "is %s; want an object such as {\"name\":\"pageview\",\"url\":\"https://example.com/\"}", article(v.Type()))
 	}
-	out.HashMode = isOn(field(v, "h", "hashMode"))
+	out.HashMode, out.OptedOut = isOn(field(v, "h", "hashMode")), isOn(v.Get("opted_out"))
 	if err := decodeEvent(v, out); err != nil {
 		return err
 	}
+	decodeBrowser(v, out)
 	if i := field(v, "i", "interactive"); i != nil && i.Type() == fastjson.TypeFalse {
 		out.Interactive = false
 	}
@@ -134,7 +136,7 @@ func decodeEvent(v *fastjson.Value, out *Payload) (err error) {
 	if out.Name, err = decodeName(field(v, "n", "name")); err != nil {
 		return err
 	}
-	if out.URL, err = decodeURL(field(v, "u", "url"), out.HashMode); err != nil {
+	if out.URL, err = decodeURL(field(v, "u", "url")); err != nil {
 		return err
 	}
 	if out.Domain, err = decodeDomain(field(v, "d", "domain"), out.URL); err != nil {
@@ -145,6 +147,17 @@ func decodeEvent(v *fastjson.Value, out *Payload) (err error) {
 		out.Referrer = truncate(strings.TrimSpace(referrer), maxReferrer)
 	}
 	return nil
+}
+
+// decodeBrowser reads what a page may say of the browser that it is shown in. What cannot be read says nothing.
+func decodeBrowser(v *fastjson.Value, out *Payload) {
+	if width, ok := optionalInteger(v, "w"); ok && 0 < width && width <= maxWidth {
+		out.Width = int(width)
+	}
+	if l := field(v, "language"); l != nil {
+		tag, _ := text(l) // of another type: none
+		out.Language = truncate(tag, maxLanguage)
+	}
 }
 
 func decodeName(v *fastjson.Value) (string, error) {
@@ -173,7 +186,7 @@ func checkName(field, name string) (string, error) {
 	return name, nil
 }
 
-func decodeURL(v *fastjson.Value, hashMode bool) (string, error) {
+func decodeURL(v *fastjson.Value) (string, error) {
 	const want = "want the full address of the page, such as https://example.com/path"
 	if v == nil {
 		return "", fieldError("url", "is missing; %s", want)
@@ -182,15 +195,12 @@ func decodeURL(v *fastjson.Value, hashMode bool) (string, error) {
 	if !ok {
 		return "", fieldError("url", "is %s; %s", article(v.Type()), want)
 	}
-	return checkURL("url", s, hashMode)
+	return checkURL("url", s)
 }
 
 // checkURL cleans the address of a page, or says what is wrong with it.
-func checkURL(field, s string, hashMode bool) (string, error) {
-	if !hashMode {
-		s, _, _ = strings.Cut(s, "#")
-	}
-	if s = shortenQuery(strings.TrimSpace(s)); len(s) > maxURL {
+func checkURL(field, s string) (string, error) {
+	if s = shortenURL(strings.TrimSpace(s)); len(s) > maxURL {
 		return "", fieldError(field, "has more than %d bytes without its query; want less", maxURL)
 	}
 	if _, ok := splitURL(s); !ok {
@@ -199,9 +209,10 @@ func checkURL(field, s string, hashMode bool) (string, error) {
 	return s, nil
 }
 
-// shortenQuery cuts whole parameters from the end of the query until the URL has maxURL bytes, if that is enough.
-// Advertising can hang kilobytes of parameters onto a page's address; the page view is none the less real.
-func shortenQuery(s string) string {
+// shortenURL cuts a URL to maxURL bytes, if that can be done without its path: whole parameters from the end of the query
+// first, as advertising can hang kilobytes of them onto a page's address, and then the end of the fragment, which counts only
+// for sites whose pages are told apart by it. The page view is none the less real.
+func shortenURL(s string) string {
 	if len(s) <= maxURL {
 		return s
 	}
@@ -209,16 +220,13 @@ func shortenQuery(s string) string {
 	if i := strings.IndexByte(s, '#'); i >= 0 {
 		base, fragment = s[:i], s[i:]
 	}
-	question := strings.IndexByte(base, '?')
-	if question < 0 {
-		return s
+	if question := strings.IndexByte(base, '?'); question >= 0 {
+		end := max(maxURL-len(fragment), question)
+		if end < len(base) {
+			base = base[:question+1+max(strings.LastIndexByte(base[question+1:max(end, question+1)], '&'), 0)]
+		}
 	}
-	cut := max(maxURL-len(fragment), question)
-	if cut < len(base) {
-		cut = question + 1 + max(strings.LastIndexByte(base[question+1:max(cut, question+1)], '&'), 0)
-		base = base[:cut]
-	}
-	return base + fragment
+	return base + truncate(fragment, max(maxURL-len(base), 0))
 }
 
 // decodeDomain returns the site that the tag names, or the host of the page if it names none.

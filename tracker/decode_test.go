@@ -35,7 +35,7 @@ func TestDecode(t *testing.T) {
 	}{
 		{`{` + min + `}`, decoded(nil)},
 		{`{"name":"pageview","url":"https://example.com/a","domain":"example.com"}`, decoded(nil)},
-		{` {"v":36,"w":1920,"unknown":{"x":[1,{"y":2}]},` + min + `} `, decoded(nil)},
+		{` {"v":36,"w":1920,"unknown":{"x":[1,{"y":2}]},` + min + `} `, decoded(func(p *Payload) { p.Width = 1920 })},
 		{`{"n":" Sign up ","u":"https://example.com/a"}`, decoded(func(p *Payload) { p.Name = "Sign up" })},
 		{`{"n":404,"u":"https://example.com/a"}`, decoded(func(p *Payload) { p.Name = "404" })},
 		{`{"n":"a\u0000b\nc","u":"https://example.com/a"}`, decoded(func(p *Payload) { p.Name = "a b c" })},
@@ -44,10 +44,15 @@ func TestDecode(t *testing.T) {
 		{`{` + min + `,"d":"a.example, b.example"}`, decoded(func(p *Payload) { p.Domain = "a.example, b.example" })},
 		{`{` + min + `,"d":""}`, decoded(nil)},
 		{`{` + min + `,"d":null}`, decoded(nil)},
-		{`{"n":"pageview","u":" https://www.Example.com:80/a#secret "}`, decoded(func(p *Payload) { p.URL = "https://www.Example.com:80/a" })},
+		{`{"n":"pageview","u":" https://www.Example.com:80/a#secret "}`, decoded(func(p *Payload) { p.URL = "https://www.Example.com:80/a#secret" })},
 		{`{"n":"pageview","u":"https://example.com/a#/b","h":1}`, decoded(func(p *Payload) { p.URL += "#/b"; p.HashMode = true })},
 		{`{"n":"pageview","u":"https://example.com/a#/b","hashMode":true}`, decoded(func(p *Payload) { p.URL += "#/b"; p.HashMode = true })},
-		{`{"n":"pageview","u":"https://example.com/a#/b","h":0}`, decoded(nil)},
+		{`{"n":"pageview","u":"https://example.com/a#/b","h":0}`, decoded(func(p *Payload) { p.URL += "#/b" })}, // a site may ask for routes
+		{`{"n":"pageview","u":"https://example.com/a#` + strings.Repeat("y", maxURL) + `"}`, decoded(func(p *Payload) { p.URL += "#" + strings.Repeat("y", maxURL-22) })},
+		{`{` + min + `,"w":"390","language":"de-AT"}`, decoded(func(p *Payload) { p.Width = 390; p.Language = "de-AT" })},
+		{`{` + min + `,"w":0,"language":5}`, decoded(nil)},
+		{`{` + min + `,"w":20001,"language":null}`, decoded(nil)},
+		{`{` + min + `,"w":"wide","language":"` + strings.Repeat("x", 100) + `"}`, decoded(func(p *Payload) { p.Language = strings.Repeat("x", maxLanguage) })},
 		{`{` + min + `,"r":"https://other.example/"}`, decoded(func(p *Payload) { p.Referrer = "https://other.example/" })},
 		{`{` + min + `,"r":null,"referrer":"https://other.example/"}`, decoded(func(p *Payload) { p.Referrer = "https://other.example/" })},
 		{`{` + min + `,"r":5}`, decoded(nil)},
@@ -214,7 +219,7 @@ func FuzzDecode(f *testing.F) {
 		if p.Scroll < -1 || p.Scroll > 100 || p.Engaged < 0 || p.Revenue.Amount != 0 && p.Revenue.Currency == "" {
 			t.Errorf("numbers of %+v", p)
 		}
-		for _, s := range []string{p.Name, p.URL, p.Domain, p.Referrer, encodeProps(p.Props)} {
+		for _, s := range []string{p.Name, p.URL, p.Domain, p.Referrer, encodeProps(p.Props, new(Replaced))} {
 			if !utf8.ValidString(s) {
 				t.Errorf("%q is not UTF-8", s)
 			}

@@ -28,38 +28,15 @@ func NewEnricher(o EnricherOptions) (*Enricher, error) {
 	return &Enricher{geo}, nil
 }
 
-// Enrich returns the hit that p and c make, or why there is none: Bot, Prefetch, or Malformed with an error that
+// Enrich returns the hit that p and c make at a site, or why there is none: Bot, Prefetch, Spam, or Malformed with an error that
 // says which field is wrong. Whether the visitor or the site wants to be counted is for the caller to ask before.
 // The hit shares no memory with p and c, so that keeping it does not keep a full URL or user agent.
-func (e *Enricher) Enrich(p *Payload, c *Client) (Hit, Reason, error) {
-	if isAhead(c.Purpose) {
-		return Hit{}, Prefetch, nil
+func (e *Enricher) Enrich(p *Payload, c *Client, site *storage.Site) (Hit, Reason, error) {
+	var d Draft
+	if reason, err := e.Draft(p, c, &d); reason != Accepted {
+		return Hit{}, reason, err
 	}
-	if IsBot(c.UserAgent) {
-		return Hit{}, Bot, nil
-	}
-	page, ok := splitURL(p.URL)
-	if !ok {
-		return Hit{}, Malformed, errNoPage
-	}
-	h := Hit{
-		Kind:        kindOf(p.Name),
-		Name:        strings.Clone(redact(p.Name)),
-		Path:        strings.Clone(pagePath(page, p.HashMode)),
-		Hostname:    strings.Clone(page.host),
-		Revenue:     Money{p.Revenue.Amount, strings.Clone(p.Revenue.Currency)},
-		Interactive: p.Interactive,
-		Scroll:      -1,
-		Origin:      originOf(page, p.Referrer),
-		Attributes:  e.attributes(p, c),
-	}
-	switch h.Kind {
-	case visit.Event:
-		h.Props = encodeProps(p.Props)
-	case visit.Engagement:
-		h.Engaged, h.Scroll = p.Engaged, p.Scroll
-	}
-	return h, Accepted, nil
+	return *d.For(site), Accepted, nil
 }
 
 // errNoPage never quotes the URL: errors are logged, and URLs are not to be.
@@ -75,14 +52,13 @@ func kindOf(name string) visit.Kind {
 	return visit.Event
 }
 
-func (e *Enricher) attributes(p *Payload, c *Client) Attributes {
-	where := e.geo.locate(c.Addr)
-	d := parseUserAgent(c.UserAgent)
+func (e *Enricher) attributes(p *Payload, c *Client, where *place) Attributes {
+	d := c.Hints.refine(parseUserAgent(c.UserAgent))
 	a := Attributes{
-		Country: where.country, Region: where.region, City: where.city,
+		Country: where.country, Region: where.region,
 		Browser: d.browser, BrowserVersion: d.browserVersion,
 		OS: d.os, OSVersion: d.osVersion, Device: d.class,
-		Language: language(p.Language),
+		Screen: screenClass(p.Width), Language: language(p.Language),
 	}
 	if a.Language == "" {
 		a.Language = language(c.Language)
@@ -110,19 +86,19 @@ func language(accept string) string {
 
 // encodeProps writes properties as the store holds them, with what points to a person replaced in keys and values, and
 // addresses without their query. Of repeated keys the first counts. No properties are the empty string.
-func encodeProps(props []Prop) string {
+func encodeProps(props []Prop, n *Replaced) string {
 	clean := make([]storage.Prop, len(props))
 	for i, p := range props {
-		clean[i] = storage.Prop{Key: redact(p.Key), Value: cleanValue(p.Value)}
+		clean[i] = storage.Prop{Key: redact(p.Key, n), Value: cleanValue(p.Value, n)}
 	}
 	return storage.EncodeProps(clean)
 }
 
 // cleanValue redacts a property's value. Of addresses, as link and download events carry them, only scheme, host
 // and path are left: the query of another site's page can hold as much as our own.
-func cleanValue(value string) string {
+func cleanValue(value string, n *Replaced) string {
 	if a, ok := splitURL(value); ok && (a.scheme == "http" || a.scheme == "https") {
-		return a.scheme + "://" + a.host + cleanPath(a.path)
+		return a.scheme + "://" + redact(a.host, n) + cleanPath(a.path, n)
 	}
-	return redact(strings.ToValidUTF8(value, "\uFFFD"))
+	return redact(strings.ToValidUTF8(value, "\uFFFD"), n)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/valyala/fastjson"
 
+	"dachs/storage"
 	"dachs/tracker/visit"
 )
 
@@ -45,7 +46,8 @@ func TestEnrich(t *testing.T) {
 			Payload{Name: "Mail to jane@example.com", URL: "https://example.com/u/jane@example.com", Revenue: Money{1250, "EUR"}, Scroll: -1,
 				Props: []Prop{{"b", "2"}, {"a", "jane@example.com"}, {"url", "https://other.example/x/?token=1#y"}}},
 			Hit{Kind: visit.Event, Name: "Mail to :email", Path: "/u/:email", Hostname: "example.com", Scroll: -1, Revenue: Money{1250, "EUR"},
-				Props: `{"a":":email","b":"2","url":"https://other.example/x"}`, Origin: Origin{Channel: "Direct"}},
+				Props: `{"a":":email","b":"2","url":"https://other.example/x"}`, Origin: Origin{Channel: "Direct"},
+				Replaced: Replaced{replacedEmail: 3}},
 		},
 		{
 			Payload{Name: "engagement", URL: "https://example.com/#/a", HashMode: true, Interactive: true, Engaged: 5000, Scroll: 70},
@@ -55,7 +57,7 @@ func TestEnrich(t *testing.T) {
 	} {
 		client := germanChrome()
 		c.want.Attributes = attributes
-		got, reason, err := e.Enrich(&c.payload, &client)
+		got, reason, err := e.Enrich(&c.payload, &client, &storage.Site{})
 		if reason != Accepted || err != nil {
 			t.Errorf("%+v: %v, %v", c.payload, reason, err)
 		}
@@ -79,7 +81,7 @@ func TestEnrichRefuses(t *testing.T) {
 	} {
 		client := germanChrome()
 		client.UserAgent, client.Purpose = c.userAgent, c.purpose
-		hit, got, err := e.Enrich(&Payload{Name: "pageview", URL: c.url}, &client)
+		hit, got, err := e.Enrich(&Payload{Name: "pageview", URL: c.url}, &client, &storage.Site{})
 		if got != c.want || (err != nil) != (c.want == Malformed) {
 			t.Errorf("%+v: %v, %v", c, got, err)
 		}
@@ -104,7 +106,7 @@ func TestHitHoldsNothingOfTheRequest(t *testing.T) {
 	c.Language = "de-canary11"
 	for _, name := range []string{"pageview", "event", "engagement"} {
 		p.Name = name
-		hit, reason, err := e.Enrich(&p, &c)
+		hit, reason, err := e.Enrich(&p, &c, &storage.Site{})
 		if reason != Accepted || err != nil {
 			t.Fatal(reason, err)
 		}
@@ -144,7 +146,7 @@ func TestEncodeProps(t *testing.T) {
 		{[]Prop{{"to", "mailto:jane@example.com"}}, `{"to":"mailto::email"}`},
 		{[]Prop{{"url", "https://www.x.example/a/?q=1#f"}}, `{"url":"https://x.example/a"}`},
 	} {
-		got := encodeProps(c.props)
+		got := encodeProps(c.props, new(Replaced))
 		if got != c.want {
 			t.Errorf("encodeProps(%q) is %s, want %s", c.props, got, c.want)
 		}
@@ -187,7 +189,7 @@ func BenchmarkEnrich(b *testing.B) {
 			b.ReportAllocs()
 			c := germanChrome()
 			for b.Loop() {
-				if _, reason, err := e.Enrich(&p, &c); reason != Accepted {
+				if _, reason, err := e.Enrich(&p, &c, &storage.Site{}); reason != Accepted {
 					b.Fatal(reason, err)
 				}
 			}
@@ -204,8 +206,8 @@ func BenchmarkParts(b *testing.B) {
 		"bot":       func() { IsBot(chromeWindows) },
 		"useragent": func() { parseUserAgent(chromeWindows) },
 		"geo":       func() { geo.locate(addr) },
-		"origin":    func() { originOf(page, "https://www.google.com/") },
-		"page":      func() { pagePath(page, false) },
+		"origin":    func() { originOf(page, "https://www.google.com/", &storage.Site{}, new(Replaced)) },
+		"page":      func() { pagePath(page, false, nil, new(Replaced)) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -221,7 +223,7 @@ func TestEnrichConcurrently(t *testing.T) {
 	e := newEnricher(t)
 	p := Payload{Name: "event", URL: "https://example.com/a?ref=hn", Props: []Prop{{"b", "2"}, {"a", "1"}}}
 	c := germanChrome()
-	want, _, err := e.Enrich(&p, &c)
+	want, _, err := e.Enrich(&p, &c, &storage.Site{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +231,7 @@ func TestEnrichConcurrently(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for range 50 {
-				if got, reason, err := e.Enrich(&p, &c); got != want || reason != Accepted || err != nil {
+				if got, reason, err := e.Enrich(&p, &c, &storage.Site{}); got != want || reason != Accepted || err != nil {
 					t.Errorf("%+v, %v, %v; want %+v", got, reason, err, want)
 					return
 				}

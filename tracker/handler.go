@@ -31,6 +31,7 @@ type request struct {
 	payload Payload
 	client  Client
 	said    said
+	draft   Draft
 	batch   storage.Batch
 }
 
@@ -39,8 +40,8 @@ type request struct {
 // learn how bots are told.
 func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set("Cache-Control", "no-store")
-	if objects(&ctx.Request.Header) {
-		t.accept(ctx, OptedOut)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.objected(ctx, why)
 		return
 	}
 	r := t.request()
@@ -49,10 +50,17 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 	err := decode(parser, ctx.PostBody(), &r.payload)
 	t.parsers.Put(parser)
 	if err != nil {
+		t.noteAll(t.domains(ctx.PostBody()), Malformed)
 		t.refuse(ctx, err)
 		return
 	}
+	if r.payload.OptedOut {
+		t.noteAll(r.payload.Domain, OptedOut)
+		t.accept(ctx, OptedOut)
+		return
+	}
 	r.client = t.client(ctx)
+	r.said.secret = bearer(ctx)
 	switch err := t.take(r); {
 	case errors.Is(err, errOverloaded):
 		t.overloaded(ctx)
@@ -70,21 +78,24 @@ var errOverloaded = errors.New("cannot count at the moment; try again later")
 // hit that is dropped on purpose is no error. Others are errOverloaded, and a *FieldError that says what is wrong with the
 // hit; counting those two as outcomes is left to the caller's answer.
 func (t *Tracker) take(r *request) error {
-	hit, reason, err := t.enricher.Enrich(&r.payload, &r.client)
+	reason, err := t.enricher.Draft(&r.payload, &r.client, &r.draft)
+	if err != nil || reason != Accepted {
+		t.noteAll(r.payload.Domain, reason)
+	}
 	switch {
 	case err != nil:
 		return err
 	case reason != Accepted:
 		t.outcomes[reason].Add(1)
-	case !t.countAll(r, &hit):
+	case !t.countAll(r):
 		return errOverloaded
 	}
 	return nil
 }
 
-// countAll counts a hit into each site that the payload lists, once, however often and by whatever name it is
+// countAll counts the draft into each site that the payload lists, once, however often and by whatever name it is
 // listed. It returns false if one could not be counted; the sites before it have counted then.
-func (t *Tracker) countAll(r *request, hit *Hit) bool {
+func (t *Tracker) countAll(r *request) bool {
 	n := 0
 	var into [maxDomains]uint32 // IDs of the sites so far; none is 0
 	for domain := range strings.SplitSeq(r.payload.Domain, ",") {
@@ -99,27 +110,26 @@ func (t *Tracker) countAll(r *request, hit *Hit) bool {
 		n++
 		reason := UnknownSite
 		if ok {
-			var err error
-			if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
-				return false
+			hit := r.draft.For(&site)
+			r.client.Trusted = r.said.secret != "" && t.mayCount(r.said.secret, site)
+			if reason = t.judge(&site, &r.client, hit); reason == Accepted {
+				var err error
+				if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
+					t.noteRefusal(site, Overloaded)
+					return false
+				}
+			}
+			if reason != Accepted {
+				t.noteRefusal(site, reason)
+			}
+			if reason == Accepted {
+				t.replaced.add(&hit.Replaced)
+				t.noteReplaced(site, &hit.Replaced)
 			}
 		}
 		t.outcomes[reason].Add(1)
 	}
 	return true
-}
-
-// objects reports whether a visitor does not want to be counted: Global Privacy Control or Do Not Track, each
-// valid only as exactly "1".
-func objects(h *fasthttp.RequestHeader) bool {
-	for _, name := range []string{"Sec-GPC", "DNT"} {
-		for _, v := range h.PeekAll(name) {
-			if string(v) == "1" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // site finds the site that a tag names, by its domain or an alias.
@@ -145,7 +155,7 @@ func (t *Tracker) request() *request {
 // release makes a request ready for the next event; nothing of the visitor stays in it, nor of earlier ones behind
 // the rows of the last.
 func (t *Tracker) release(r *request) {
-	r.payload, r.client, r.said = Payload{}, Client{}, said{}
+	r.payload, r.client, r.said, r.draft = Payload{}, Client{}, said{}, Draft{}
 	clear(r.batch.Rows[:cap(r.batch.Rows)])
 	r.batch.Rows, r.batch.Revert = r.batch.Rows[:0], nil
 	t.requests.Put(r)
@@ -165,6 +175,8 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 		UserAgent: string(h.UserAgent()),
 		Language:  string(h.Peek("Accept-Language")),
 		Purpose:   string(purpose),
+		Bare:      isBare(h),
+		Hints:     readHints(h),
 	}
 }
 
@@ -264,6 +276,11 @@ func (t *Tracker) serveMetrics(ctx *fasthttp.RequestCtx) {
 		"# TYPE dachs_values_replaced_total counter\n")
 	for d := range cappedDimensions {
 		fmt.Fprintf(&b, "dachs_values_replaced_total{dimension=%q} %d\n", d, t.capped[d].Load())
+	}
+	b.WriteString("# HELP dachs_texts_replaced_total Texts in counted hits that pointed to a person and were replaced, by kind.\n" +
+		"# TYPE dachs_texts_replaced_total counter\n")
+	for r := range replacements {
+		fmt.Fprintf(&b, "dachs_texts_replaced_total{kind=%q} %d\n", r, t.replaced[r].Load())
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")

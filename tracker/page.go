@@ -94,41 +94,49 @@ func bareHost(host string) string {
 	}
 }
 
-// pagePath returns the path under which the page at a is counted. Of query and fragment nothing is left, but
-// for the fragment in hash mode, where it is the route of a single-page application.
-func pagePath(a address, hashMode bool) string {
-	path := cleanPath(a.path)
-	if !hashMode {
+// pagePath returns the path under which the page at a is counted. Of its query only the parameters to keep are left, of
+// its fragment nothing, unless it is the route of a single-page application.
+func pagePath(a address, route bool, keep []string, n *Replaced) string {
+	path := cleanPath(a.path, n)
+	if len(keep) > 0 && a.query != "" {
+		if query := keptQuery(a.query, keep, n); query != "" && len(path)+1+len(query) <= maxPath {
+			path += "?" + query
+		}
+	}
+	if !route {
 		return path
 	}
-	route := cleanFragment(a.fragment)
-	if route == "" {
+	fragment := cleanFragment(a.fragment, n)
+	if fragment == "" {
 		return path
 	}
-	return truncate(path+"#"+route, maxPath)
+	return truncate(path+"#"+fragment, maxPath)
 }
 
 // cleanFragment cleans a route. What comes behind a ? in it is a query like any other, and a fragment of
 // parameters is no route: sign-in services hand over tokens that way.
-func cleanFragment(fragment string) string {
+func cleanFragment(fragment string, n *Replaced) string {
 	fragment, _, _ = strings.Cut(fragment, "?")
 	if fragment == "" || strings.Contains(fragment, "=") && !strings.HasPrefix(fragment, "/") && !strings.HasPrefix(fragment, "!/") {
 		return ""
 	}
 	route := readable(fragment, true)
 	route = strings.TrimRight(truncate(route, maxPath), "/")
-	return redact(route)
+	return redact(route, n)
 }
 
 // cleanPath decodes, shortens and redacts a path. It starts with a slash and does not end with one, except for
 // "/" itself. cleanPath(cleanPath(p)) is cleanPath(p).
-func cleanPath(path string) string {
+func cleanPath(path string, n *Replaced) string {
 	path = readable(path, false)
-	path = strings.TrimRight(truncate(path, maxPath-1), "/")
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return redact(path)
+	path = truncate(path, maxPath-1)
+	for len(path) > 1 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
+	return redact(path, n)
 }
 
 // readable decodes %-escapes that stand for printable text, and escapes what is not printable, so that one

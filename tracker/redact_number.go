@@ -6,7 +6,7 @@ import "strings"
 const (
 	minCard = 13 // digits
 	maxCard = 19
-	// minCardGroup is the shortest group of digits in a card number that has spaces or dashes, but for the last.
+	// minCardGroup is the shortest group of digits in a card number that is written in groups, but for the last.
 	// Printed cards have 4-4-4-4, 4-6-5, 4-6-4, 6-13 and 4-3-3-3. Shorter groups are dates and book numbers.
 	minCardGroup = 3
 	minPhone     = 8 // digits behind the +
@@ -19,85 +19,24 @@ const (
 )
 
 // redactNumbers replaces card numbers by :card and telephone numbers by :phone.
-func redactNumbers(s string) string {
-	var out strings.Builder
-	done := 0           // bytes of s that are in out
-	before := byte('/') // the byte before i; that of an escape means nothing
-	for i := 0; i < len(s); {
-		end, with := numberAt(s, i, before)
-		switch {
-		case end > 0:
-			out.WriteString(s[done:i])
-			out.WriteString(with)
-			done = end
-		case isEscape(s[i:]):
-			end = i + 3
-		default:
-			end = i + 1
+func redactNumbers(s string, n *Replaced) string {
+	return replaceAt(s, func(i int, before byte) (end int, with string) {
+		if end = phoneAt(s, i, before); end > 0 {
+			return end, n.mark(replacedPhone)
 		}
-		before = s[end-1]
-		if isEscape(s[i:]) {
-			before = '/'
+		fraction := before == '.' && i > 1 && isDigit(s[i-2]) // of a coordinate or a price
+		if isDigit(s[i]) && !isDigit(before) && !fraction {
+			if end = card(s, i); end > 0 {
+				return end, n.mark(replacedCard)
+			}
 		}
-		i = end
-	}
-	if done == 0 {
-		return s
-	}
-	out.WriteString(s[done:])
-	return out.String()
+		return 0, ""
+	})
 }
 
-// numberAt returns the end of a number that begins at i, and what to write instead; 0 if none does.
-func numberAt(s string, i int, before byte) (end int, with string) {
-	switch c := s[i]; {
-	case c == '+' && !isAlnum(before):
-		end = phone(s, i+1, minPhone)
-	case c == '0' && strings.HasPrefix(s[i:], "00") && !isTokenByte(before):
-		end = phone(s, i+2, minDialled)
-	}
-	if end > 0 {
-		return end, ":phone"
-	}
-	fraction := before == '.' && i > 1 && isDigit(s[i-2]) // of a coordinate or a price
-	if isDigit(s[i]) && !isDigit(before) && !fraction {
-		end = card(s, i)
-	}
-	return end, ":card"
-}
-
-// phone returns the end of the telephone number, country code first, that begins at i, or 0. As many groups of digits
-// belong to it as a number can have.
-func phone(s string, i, least int) (end int) {
-	if i >= len(s) || s[i] < '1' || s[i] > '9' { // no country code begins with 0
-		return 0
-	}
-	digits := 0
-	for i < len(s) {
-		group := countDigits(s[i:])
-		if digits+group > maxPhone {
-			break
-		}
-		digits += group
-		i += group
-		if digits >= least {
-			end = i
-		}
-		separators := 0
-		for separators < len(s)-i && separators < 2 && strings.IndexByte(" -.()", s[i+separators]) >= 0 {
-			separators++
-		}
-		if i += separators; i == len(s) || separators == 0 || !isDigit(s[i]) {
-			break
-		}
-	}
-	return end
-}
-
-// card returns the end of the card number that begins at i, or 0: digits with the right sum, all together or in
-// groups with one space or dash between them.
+// card returns the end of the card number that begins at i, or 0: digits that a network of cards issues, with the right sum, all
+// together or in groups with one sign between them.
 func card(s string, i int) (end int) {
-	start, groups := i, 0
 	var digits []byte
 	var buf [maxCard]byte
 	digits = buf[:0]
@@ -108,15 +47,31 @@ func card(s string, i int) (end int) {
 		}
 		digits = append(digits, s[i:i+n]...)
 		i += n
-		groups++
-		if len(digits) >= minCard && luhn(digits) && !(groups == 1 && isTimestamp(s[start:i])) && !isArticle(digits) {
+		if len(digits) >= minCard && luhn(digits) && isIssued(digits) && !isArticle(digits) {
 			end = i
 		}
-		if n < minCardGroup || i+1 >= len(s) || s[i] != ' ' && s[i] != '-' || !isDigit(s[i+1]) {
+		if n < minCardGroup || i+1 >= len(s) || strings.IndexByte(" -._+", s[i]) < 0 || !isDigit(s[i+1]) {
 			return end
 		}
 		i++
 	}
+}
+
+// isIssued tells whether a network of cards issues numbers that begin like that: Visa (4), Mastercard (51 to 55, 2221 to 2720),
+// American Express, Diners Club, JCB (3), Maestro (50, 56 to 58, 6), Discover, UnionPay, RuPay (6, 81, 82), Mir (2200 to 2204) and
+// Troy (9792). Times since 1970 and dates, which fill many a name of a page, begin otherwise, and so do most articles.
+func isIssued(digits []byte) bool {
+	four := int(digits[0]-'0')*1000 + int(digits[1]-'0')*100 + int(digits[2]-'0')*10 + int(digits[3]-'0')
+	switch digits[0] {
+	case '4', '5', '6':
+		return four < 5900 || four >= 6000
+	case '3':
+		two := four / 100
+		return two == 30 || two == 34 || two == 35 || two >= 36 && two <= 39
+	case '2':
+		return four >= 2200 && four <= 2204 || four >= 2221 && four <= 2720
+	}
+	return four/100 == 81 || four/100 == 82 || four == 9792
 }
 
 func countDigits(s string) (n int) {
@@ -152,17 +107,4 @@ func isArticle(digits []byte) bool {
 		sum += int(c-'0') * (1 + i%2*2)
 	}
 	return sum%10 == 0
-}
-
-// isTimestamp tells whether digits are a date with a time of day, or milli-, micro- or nanoseconds since 1970 in the
-// years 2014 to 2033. No bank's cards begin like that.
-func isTimestamp(digits string) bool {
-	switch n := len(digits); {
-	case (n == 13 || n == 16 || n == 19) && digits[0] == '1' && digits[1] >= '4':
-		return true
-	case n < 14 || n > 17:
-		return false
-	}
-	year, month, day, hour := digits[:4], digits[4:6], digits[6:8], digits[8:10]
-	return "1970" <= year && year <= "2099" && "01" <= month && month <= "12" && "01" <= day && day <= "31" && hour <= "23"
 }

@@ -2,9 +2,10 @@ package tracker
 
 import (
 	_ "embed"
-	"net/url"
 	"strings"
 	"unicode"
+
+	"dachs/storage"
 )
 
 //go:generate go run ./data/gensources -dir data
@@ -27,10 +28,31 @@ type tags struct {
 	clickSource string
 }
 
-// clickIDs are the parameters that ad networks add to paid clicks only. (fbclid is on unpaid ones too.)
-var clickIDs = map[string]string{"gclid": "google", "gbraid": "google", "wbraid": "google", "msclkid": "bing"}
+// clickNetwork returns the network whose click id a parameter is, "" if it is none. Only networks that add it to paid clicks
+// are named; fbclid and igshid are on unpaid ones too and say nothing.
+func clickNetwork(parameter string) string {
+	switch parameter {
+	case "gclid", "gbraid", "wbraid":
+		return "google"
+	case "msclkid":
+		return "bing"
+	case "twclid":
+		return "twitter"
+	case "ttclid":
+		return "tiktok"
+	case "li_fat_id":
+		return "linkedin"
+	case "rdt_cid":
+		return "reddit"
+	case "ScCid":
+		return "snapchat"
+	case "yclid":
+		return "yandex"
+	}
+	return ""
+}
 
-func readTags(query string) tags {
+func readTags(query string, n *Replaced) tags {
 	var t tags
 	var ref string
 	for query != "" {
@@ -42,21 +64,21 @@ func readTags(query string) tags {
 		}
 		switch key {
 		case "utm_source":
-			setTag(&t.utmSource, value)
+			setTag(&t.utmSource, value, n)
 		case "utm_medium":
-			setTag(&t.utmMedium, value)
+			setTag(&t.utmMedium, value, n)
 		case "utm_campaign":
-			setTag(&t.utmCampaign, value)
+			setTag(&t.utmCampaign, value, n)
 		case "utm_term":
-			setTag(&t.utmTerm, value)
+			setTag(&t.utmTerm, value, n)
 		case "utm_content":
-			setTag(&t.utmContent, value)
+			setTag(&t.utmContent, value, n)
 		case "source":
-			setTag(&t.source, value)
+			setTag(&t.source, value, n)
 		case "ref":
-			setTag(&ref, value)
+			setTag(&ref, value, n)
 		default:
-			if network, ok := clickIDs[key]; ok {
+			if network := clickNetwork(key); network != "" {
 				t.clickSource = network
 			}
 		}
@@ -68,16 +90,10 @@ func readTags(query string) tags {
 }
 
 // setTag sets a tag that is not set yet: of repeated parameters the first counts. The tag is a copy.
-func setTag(tag *string, value string) {
-	if *tag != "" {
-		return
+func setTag(tag *string, value string, n *Replaced) {
+	if *tag == "" {
+		*tag = strings.Clone(cleanParameter(value, maxTag, n))
 	}
-	if strings.ContainsAny(value, "%+") {
-		if decoded, err := url.QueryUnescape(value); err == nil {
-			value = decoded
-		}
-	}
-	*tag = strings.Clone(redact(truncate(oneLine(value), maxTag)))
 }
 
 // oneLine returns s in valid UTF-8, without control characters and outer spaces.
@@ -94,17 +110,18 @@ func oneLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// originOf says where a visit to page came from, by the tags in the page's query first and by the referrer else.
-func originOf(page address, referrer string) Origin {
-	t := readTags(page.query)
+// originOf says where a visit to page came from, by the tags in the page's query first and by the referrer else. A link from
+// the site itself is no referral.
+func originOf(page address, referrer string, site *storage.Site, n *Replaced) Origin {
+	t := readTags(page.query, n)
 	o := Origin{
 		UTMSource: t.utmSource, UTMMedium: t.utmMedium, UTMCampaign: t.utmCampaign,
 		UTMTerm: t.utmTerm, UTMContent: t.utmContent,
 	}
 	from, referred := splitURL(referrer)
-	if referred = referred && from.host != page.host; referred {
-		from.host = strings.Clone(from.host)
-		o.Referrer = from.host + strings.TrimSuffix(cleanPath(from.path), "/")
+	if referred = referred && from.host != page.host && !isOwnHost(from.host, site); referred {
+		from.host = strings.Clone(redact(from.host, n))
+		o.Referrer = from.host + strings.TrimSuffix(cleanPath(from.path, n), "/")
 	}
 	trail := traffic{medium: t.utmMedium, campaign: t.utmCampaign, paidClick: t.clickSource != ""}
 	switch {
@@ -122,6 +139,26 @@ func originOf(page address, referrer string) Origin {
 	trail.source = o.Source
 	o.Channel = channel(trail)
 	return o
+}
+
+// isOwnHost tells whether a host is one of a site's: its domain, an alias, or what its owner lists as hosts of its pages.
+func isOwnHost(host string, site *storage.Site) bool {
+	if host == bareHost(site.Domain) {
+		return true
+	}
+	for _, alias := range site.Settings.Aliases {
+		if host == bareHost(alias) {
+			return true
+		}
+	}
+	for _, pattern := range site.Settings.Hosts {
+		if below, wild := strings.CutPrefix(pattern, "*."); wild && len(host) > len(below) && strings.HasSuffix(host, below) && host[len(host)-len(below)-1] == '.' {
+			return true
+		} else if !wild && host == bareHost(pattern) {
+			return true
+		}
+	}
+	return false
 }
 
 // namedSource returns the name to show and the category for the value of utm_source, source or ref.

@@ -3,6 +3,8 @@ package tracker
 import (
 	"strings"
 	"testing"
+
+	"dachs/storage"
 )
 
 func TestOrigin(t *testing.T) {
@@ -34,6 +36,9 @@ func TestOrigin(t *testing.T) {
 		{"", "https://google.example/", "google.example", "Referral", "google.example"},
 		{"", "https://notgoogle.com/", "notgoogle.com", "Referral", "notgoogle.com"},
 		{"", "https://blog.example.org/u/jane@example.com", "blog.example.org", "Referral", "blog.example.org/u/:email"},
+		{"", "https://550e8400-e29b-41d4-a716-446655440000.example.org/0123456789abcdef0123", ":uuid.example.org", "Referral", ":uuid.example.org/:id"},
+		{"utm_source=jane%2540example.com", "", ":email", "Other Campaigns", ""},
+		{"utm_source=" + strings.Repeat("x", 190) + "+jane%40example.com", "", strings.Repeat("x", 190) + " :email", "Other Campaigns", ""},
 		// The site itself, garbage.
 		{"", "https://example.com/other", "", "Direct", ""},
 		{"", "https://www.example.com:8080/other", "", "Direct", ""},
@@ -65,6 +70,13 @@ func TestOrigin(t *testing.T) {
 		{"gclid=secret", "https://www.google.com/", "Google", "Paid Search", "google.com"},
 		{"gclid=secret", "https://www.youtube.com/", "YouTube", "Paid Video", "youtube.com"},
 		{"msclkid=secret", "https://www.bing.com/", "Bing", "Paid Search", "bing.com"},
+		{"twclid=secret", "", "X (Twitter)", "Paid Social", ""},
+		{"ttclid=secret", "", "TikTok", "Paid Social", ""},
+		{"li_fat_id=secret", "", "LinkedIn", "Paid Social", ""},
+		{"rdt_cid=secret", "https://www.reddit.com/", "Reddit", "Paid Social", "reddit.com"},
+		{"ScCid=secret", "", "Snapchat", "Paid Social", ""},
+		{"yclid=secret", "https://yandex.ru/", "Yandex", "Paid Search", "yandex.ru"},
+		{"fbclid=secret&igshid=secret", "", "", "Direct", ""},
 		{"fbclid=secret", "https://l.facebook.com/", "Facebook", "Organic Social", "l.facebook.com"},
 		{"token=secret&q=x", "", "", "Direct", ""},
 	} {
@@ -72,7 +84,7 @@ func TestOrigin(t *testing.T) {
 		if !ok {
 			t.Fatalf("query %q is refused", c.query)
 		}
-		o := originOf(page, c.referrer)
+		o := originOf(page, c.referrer, &storage.Site{}, new(Replaced))
 		if o.Source != c.source || o.Channel != c.channel || o.Referrer != c.ref {
 			t.Errorf("query %q, referrer %q: source %q, channel %q, referrer %q; want %q, %q, %q",
 				c.query, c.referrer, o.Source, o.Channel, o.Referrer, c.source, c.channel, c.ref)
@@ -82,7 +94,7 @@ func TestOrigin(t *testing.T) {
 
 func TestTags(t *testing.T) {
 	page, _ := splitURL("https://example.com/?utm_source=a&utm_medium=b%20c&utm_campaign=d+e&utm_term=%zz&utm_content=" + strings.Repeat("x", 300) + "&utm_id=1&q=2")
-	o := originOf(page, "")
+	o := originOf(page, "", &storage.Site{}, new(Replaced))
 	want := Origin{Source: "a", Channel: "Other Campaigns", UTMSource: "a", UTMMedium: "b c", UTMCampaign: "d e", UTMTerm: "%zz", UTMContent: strings.Repeat("x", maxTag)}
 	if o != want {
 		t.Errorf("origin is %+v, want %+v", o, want)

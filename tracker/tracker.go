@@ -1,7 +1,7 @@
 // Package tracker turns one HTTP request into increments of counters, or into a counted refusal.
 //
 // The way of a page view: Serve reads the request within limits (decode), asks whether it may be counted,
-// turns it into the terms of the cube (Enricher, which is pure), learns who is new (Book, in memory only), and
+// turns it into the terms of the cube (Enricher, which is pure: a Draft of the request, then a Hit for each site), learns who is new (Book, in memory only), and
 // waits until the increments are stored before it answers 202. What identifies a visitor, the address and the
 // user agent, is used in memory while the request lasts, to make a keyed number that lives until the site's
 // midnight at most; see package visit.
@@ -39,6 +39,10 @@ type Options struct {
 	// Uptime is a clock that nobody can set, for days that do not end since somebody set the other one. nil: since the
 	// machine started, also while it slept.
 	Uptime func() time.Duration
+	DataCentres    *Networks        // nil: none are known; for sites that leave their hits out
+	// RateLimit is how many hits a second a site takes from one public address or IPv6 /64, and six times as many at once. 0 is
+	// no limit.
+	RateLimit int
 }
 
 // Tracker counts hits. Its methods may be called from many goroutines.
@@ -56,12 +60,18 @@ type Tracker struct {
 	outcomes [reasons]atomic.Uint64
 	limits   limits // of a site's day
 	capped   tally
+	notes    notes
+	rulings  sync.Map // *ruling by storage.Site.ID
+	limiter  *limiter
+	replaced replacedTally
 	parsers  fastjson.ParserPool
 	routes   map[string]route
 	requests sync.Pool // *request
 
+	dataCentres *Networks
+
 	stop  chan struct{}
-	owned sync.WaitGroup // the goroutine that ends days
+	owned sync.WaitGroup // the goroutines that end days and keep notes
 }
 
 // New makes a tracker. The Store and the Geo stay the caller's to close.
@@ -73,6 +83,7 @@ func New(o Options) (*Tracker, error) {
 	t := &Tracker{
 		store: o.Store, proxies: Proxies{o.TrustedProxies}, enricher: enricher,
 		log: o.Logger, now: o.Now, random: o.Random, uptime: o.Uptime, limits: defaultLimits, stop: make(chan struct{}),
+		dataCentres: o.DataCentres,
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -87,11 +98,13 @@ func New(o Options) (*Tracker, error) {
 	if t.uptime == nil {
 		t.uptime = machineClock()
 	}
+	t.limiter = newLimiter(o.RateLimit, t.now())
 	t.owned.Go(t.expire)
+	t.owned.Go(t.keepNotes)
 	return t, nil
 }
 
-// Close destroys all visitors' keys. No Serve may be under way.
+// Close stores the last notes and destroys all visitors' keys. No Serve may be under way, and the Store has to be open still.
 func (t *Tracker) Close() error {
 	close(t.stop)
 	t.owned.Wait()
@@ -134,7 +147,7 @@ func (t *Tracker) live(site storage.Site) *live {
 	return l.(*live)
 }
 
-// expire ends days at the sites' midnight also where no hit comes.
+// expire ends days at the sites' midnight also where no hit comes, and forgets who has sent hits lately.
 func (t *Tracker) expire() {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
@@ -145,6 +158,7 @@ func (t *Tracker) expire() {
 			return
 		}
 		t.endDays()
+		t.limiter.forget(t.now())
 	}
 }
 

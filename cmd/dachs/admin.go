@@ -23,11 +23,13 @@ const setupValidFor = 30 * time.Minute
 // the store open, in the command's own process when none has. So a command does the same in both cases, and
 // only one process ever touches the store.
 type admin struct {
-	store  *storage.DB
-	geo    *tracker.Geo // for imports
-	base   string       // address of the dashboard, without a slash at the end
-	logger *slog.Logger
-	now    func() time.Time
+	store *storage.DB
+	geo   *tracker.Geo // for imports
+	// dataCentres are for imports too; nil if a command has opened the store itself.
+	dataCentres *tracker.Networks
+	base        string // address of the dashboard, without a slash at the end
+	logger      *slog.Logger
+	now         func() time.Time
 
 	// running counts requests under way. The store must not close before it is down to zero: an import that
 	// is cut off drops what it wrote.
@@ -40,6 +42,9 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /sites", a.listSites)
 	mux.HandleFunc("POST /sites", a.addSite)
 	mux.HandleFunc("DELETE /sites/{domain}", a.removeSite)
+	mux.HandleFunc("GET /sites/{domain}", a.showSite)
+	mux.HandleFunc("PATCH /sites/{domain}/settings", a.changeSettings)
+	mux.HandleFunc("GET /sites/{domain}/refusals", a.refusals)
 	mux.HandleFunc("GET /sites/{domain}/keep", a.keep)
 	mux.HandleFunc("PATCH /sites/{domain}/keep", a.changeKeep)
 	mux.HandleFunc("POST /sites/{domain}/forget", a.forget)

@@ -259,7 +259,7 @@ func (w *walker) event(name string, item *product) {
 
 func (w *walker) hit(p *tracker.Payload) {
 	p.Domain = demoDomain
-	hit, why, _ := w.enricher.Enrich(p, &tracker.Client{Addr: w.addr, UserAgent: w.device.agent, Language: w.lang})
+	hit, why, _ := w.enricher.Enrich(p, &tracker.Client{Addr: w.addr, UserAgent: w.device.agent, Language: w.lang}, &storage.Site{Domain: demoDomain})
 	if why != tracker.Accepted {
 		return
 	}

@@ -24,6 +24,8 @@ type serveCmd struct {
 	address
 	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts: networks or addresses, separated by commas." env:"DACHS_TRUSTED_PROXIES" placeholder:"CIDR"`
 	GeoIP          string   `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
+	DataCentres    string   `help:"File of networks of data centres, one in each line. Sites refuse hits from them with dachs site set --data-centres=on." name:"data-centres" env:"DACHS_DATA_CENTRES" placeholder:"FILE"`
+	RateLimit      int      `help:"Hits a second that a site takes from one address, and six times as many at once; 0 is no limit (default ${default})." default:"10" env:"DACHS_RATE_LIMIT" placeholder:"N"`
 	Sync           bool     `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
 	State          string   `help:"Directory in memory (tmpfs), such as one below /run: today's visitors are kept there from a stop to the next start, so that they are not counted twice. Under systemd its store of file descriptors does the same." env:"DACHS_STATE" placeholder:"DIR"`
 
@@ -50,12 +52,14 @@ type server struct {
 	listener net.Listener
 	store    *storage.DB
 	geo      *tracker.Geo
-	tracker  *tracker.Tracker
-	handover handover // nil: the next start begins the day anew
-	public   *fasthttp.Server
-	admin    *admin
-	adminWeb *http.Server
-	adminLn  net.Listener // nil if the file system has no sockets
+	// dataCentres are the networks of --data-centres; nil without
+	dataCentres *tracker.Networks
+	tracker     *tracker.Tracker
+	handover    handover // nil: the next start begins the day anew
+	public      *fasthttp.Server
+	admin       *admin
+	adminWeb    *http.Server
+	adminLn     net.Listener // nil if the file system has no sockets
 }
 
 // start prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
@@ -80,6 +84,14 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 	if s.geo, err = openGeo(c.GeoIP); err != nil {
 		return nil, err
 	}
+	if c.RateLimit < 0 {
+		return nil, usagef("--rate-limit %d: want how many hits a second, or 0 for no limit", c.RateLimit)
+	}
+	if c.DataCentres != "" {
+		if s.dataCentres, err = tracker.OpenNetworks(c.DataCentres); err != nil {
+			return nil, fmt.Errorf("%w (set with --data-centres)", err)
+		}
+	}
 	if s.listener, err = listen(c.Listen); err != nil {
 		return nil, err
 	}
@@ -100,6 +112,7 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
 	s.tracker, err = tracker.New(tracker.Options{
 		Store: s.store, TrustedProxies: proxies, Geo: s.geo, Logger: a.logger, Now: a.now, Random: a.random,
+		DataCentres: s.dataCentres, RateLimit: c.RateLimit,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare counting: %w", err)
@@ -112,7 +125,7 @@ func (s *server) wire(c *serveCmd, a *app, proxies []netip.Prefix) (err error) {
 		return fmt.Errorf("prepare dashboard: %w", err)
 	}
 	s.public = newPublicServer(s.tracker, board, a.logger)
-	s.admin = &admin{store: s.store, geo: s.geo, base: s.base, logger: a.logger, now: a.now}
+	s.admin = &admin{store: s.store, geo: s.geo, dataCentres: s.dataCentres, base: s.base, logger: a.logger, now: a.now}
 	s.adminWeb = &http.Server{Handler: s.admin.handler(), ErrorLog: silentLog()}
 	if s.adminLn, err = listenAdmin(a.data); err != nil {
 		a.logger.Warn("no admin socket: commands such as `dachs site add` work only while the server is stopped", "error", err)
