@@ -34,6 +34,12 @@ func countryNames() map[string]string {
 	return names
 }
 
+// KnownCountry tells whether there is a country of a code, such as DE.
+func KnownCountry(code string) bool {
+	_, ok := countryNames()[code]
+	return ok
+}
+
 // zoneNames reads the time zones that people know by the name of a city, sorted, with UTC first.
 func zoneNames() []string {
 	var zones []string

@@ -69,6 +69,8 @@ type reportPage struct {
 	Single   *panelView // the one panel of a full list
 	Back     string     // from the full list to the report
 	Bounds   bool       // some number is an upper bound
+	Refusals []refusalRow
+	Replaced []refusalRow
 }
 
 type periodLink struct {
@@ -130,6 +132,17 @@ func (s *Server) showReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view := s.reportFrame(r, site, st, now)
+	// Filters say nothing of what was not counted.
+	if st.panel == "" && len(st.filters) == 0 {
+		if view.Refusals, err = s.notes(r.Context(), site, st.period, storage.KindRefused, refusalTexts); err != nil {
+			s.fail(w, r, "query refusals", err)
+			return
+		}
+		if view.Replaced, err = s.notes(r.Context(), site, st.period, storage.KindReplaced, replacedTexts); err != nil {
+			s.fail(w, r, "query replacements", err)
+			return
+		}
+	}
 	if !counted {
 		view.Empty, view.Tag = true, s.tag(r, site)
 		s.render(w, r, http.StatusOK, "report", view)

@@ -117,6 +117,9 @@ var hitFields = []field{exactVisitors, exactVisits, pageViews, events, pageVisit
 
 // addHits adds rows of the table Hits.
 func (v *view) addHits(j *job, gs groups, sel []uint32, touched map[*group]*job) error {
+	if j.plan.notes != "" {
+		return v.addNotes(j, gs, sel)
+	}
 	rows, err := v.chosenHits(j, sel)
 	if err != nil {
 		return err

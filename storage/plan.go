@@ -42,10 +42,11 @@ type plan struct {
 	hits        bool // table Hits is read
 	visits      bool // table Visits is read
 	wants       [metrics]bool
-	pageOnly    bool // the only column of single hits is Path: Visits answers by entry page
-	singleWhole bool // page views and events come from Visits
-	set         bool // several paths, names, hosts or tuples of properties may fall into one group: bounds instead of sums
-	oneMember   bool // but of events each group has one name
+	notes       string // kind of the notes that are counted in place of hits
+	pageOnly    bool   // the only column of single hits is Path: Visits answers by entry page
+	singleWhole bool   // page views and events come from Visits
+	set         bool   // several paths, names, hosts or tuples of properties may fall into one group: bounds instead of sums
+	oneMember   bool   // but of events each group has one name
 }
 
 // single reports whether each group holds only one value of a column.

@@ -23,8 +23,8 @@ type Column uint8
 
 const (
 	Hour     Column = iota // local clock hour, "00" to "23"; in Visits that of the visit's start; empty in days that are coarse
-	Kind                   // KindPageView, KindEvent or KindHost
-	Name                   // event name; "pageview" for page views, empty for KindHost
+	Kind                   // KindPageView, KindEvent, KindHost, or that of a note
+	Name                   // event name; "pageview" for page views, empty for KindHost; of a note what it counts
 	Path                   // path of the page that the hit speaks of
 	Previous               // path of the page view before it: of the visit, or of the day where Visitors are booked; empty if none
 	Hostname               // host of the page; in Visits that of the first hit
@@ -63,6 +63,10 @@ const (
 	// KindHost marks tuples with no count of their own: the first hit of a hostname in a visit,
 	// a day or an hour, which makes visitors by hostname exact.
 	KindHost = "host"
+	// KindRefused marks notes of how many hits were not counted: Name is the reason, and nothing else is set but the hour.
+	KindRefused = "refused"
+	// KindReplaced marks notes of how many texts were replaced in hits that were counted: Name says of what kind.
+	KindReplaced = "replaced"
 )
 
 // PageViewName is the value of the column Name for page views, as in Plausible's API.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker/secret"
 	"dachs/tracker/visit"
 )
 
@@ -20,22 +21,29 @@ type (
 // Book counts the hits of one site: it knows who is new on each of a few days, and turns hits into the
 // increments that they raise. A live site keeps one day, an import several. One goroutine at a time may use it.
 type Book struct {
-	store  *storage.DB
-	site   storage.Site
-	random io.Reader
-	limits *limits
-	tally  *tally
-	other  int64 // hits of which a value was replaced
-	keep   int
-	days   []*bookDay           // least recently used first
-	closed map[storage.Day]bool // days that are not opened again; nil if every day is
+	store   *storage.DB
+	site    storage.Site
+	random  io.Reader
+	secrets *secret.Memory // of keys
+	limits  *limits
+	tally   *tally
+	other   int64                // hits of which a value was replaced
+	uptime  func() time.Duration // the machine's clock, for days that do not end; nil if they need not
+	keep    int
+	days    []*bookDay           // least recently used first
+	closed  map[storage.Day]bool // days that are not opened again; nil if every day is
 }
 
 type bookDay struct {
-	day   storage.Day
-	table *table
-	caps  *caps
-	full  bool // it has been said that the table is full
+	day      storage.Day
+	table    *table
+	key      []byte        // the table's
+	release  func()        // gives back the key's memory
+	opened   time.Time     // by the clock of hits
+	openedAt time.Duration // by the machine's
+	blind    bool          // see countBlind
+	caps     *caps
+	full     bool // it has been said that the table is full
 	// unread is why caps does not know all that the store has; nil once that has been said. Hits are counted all the same.
 	unread error
 }
@@ -51,7 +59,7 @@ func NewBook(store *storage.DB, site storage.Site, days int, random io.Reader) *
 // newLiveBook makes a book of the present day. When the clock goes back over midnight, the day before begins
 // anew: its visitors are counted twice, but none of their hits is lost.
 func newLiveBook(store *storage.DB, site storage.Site, random io.Reader) *Book {
-	return &Book{store: store, site: site, random: random, limits: &defaultLimits, tally: new(tally), keep: 1}
+	return &Book{store: store, site: site, random: random, secrets: new(secret.Memory), limits: &defaultLimits, tally: new(tally), keep: 1}
 }
 
 // Other returns how many hits were counted with OtherValue in place of a value, since their day had too many.
@@ -60,7 +68,7 @@ func (b *Book) Other() int64 { return b.other }
 // Close destroys all keys.
 func (b *Book) Close() {
 	for _, d := range b.days {
-		d.table.Close()
+		d.close()
 	}
 	b.days = nil
 }
@@ -72,7 +80,7 @@ func (b *Book) expire(at time.Time) {
 		if d.day == today {
 			return false
 		}
-		d.table.Close()
+		d.close()
 		return true
 	})
 }
@@ -98,6 +106,10 @@ func (b *Book) Count(addr netip.Addr, userAgent string, h Hit, at time.Time, row
 // count records a hit in a day's table. The undo takes it back. Errors are those of visit.Table.Record.
 func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, local time.Time, rows []storage.Row) ([]storage.Row, visit.Undo, error) {
 	h, r := d.caps.apply(h)
+	if d.blind {
+		rows, err := b.countBlind(d, h, r, local, rows)
+		return rows, visit.Undo{}, err
+	}
 	vh := visit.Hit[Attributes, Origin]{
 		Kind: h.Kind, At: local.UnixMilli(), Hour: uint8(local.Hour()), Name: h.Name, Path: h.Path, Hostname: h.Hostname,
 		Props: h.Props, Interactive: h.Interactive, Engaged: h.Engaged, Scroll: h.Scroll,
@@ -107,15 +119,20 @@ func (b *Book) count(d *bookDay, addr netip.Addr, userAgent string, h *Hit, loca
 	if err != nil {
 		return rows, undo, err
 	}
-	if r != 0 {
-		b.other++
-		b.tally.add(r)
-	}
+	b.note(r)
 	e := entry{site: b.site.ID, day: d.day, hit: h, hour: vh.Hour, change: &c, rows: rows}
 	e.bookVisit()
 	e.bookVisitor()
 	e.bookHit()
 	return e.rows, undo, nil
+}
+
+// note counts a hit of which values were replaced.
+func (b *Book) note(r replaced) {
+	if r != 0 {
+		b.other++
+		b.tally.add(r)
+	}
 }
 
 // day returns the table of the day of an instant, nil if that day is closed, and the instant in the site's zone.
@@ -134,28 +151,36 @@ func (b *Book) day(at time.Time) (*bookDay, time.Time, error) {
 	if b.closed[day] {
 		return nil, local, nil
 	}
-	d, err := b.open(day)
+	d, err := b.open(day, at)
 	return d, local, err
 }
 
-func (b *Book) open(day storage.Day) (*bookDay, error) {
-	var key [32]byte
-	if _, err := io.ReadFull(b.random, key[:]); err != nil {
+func (b *Book) open(day storage.Day, at time.Time) (*bookDay, error) {
+	key, release, err := b.secrets.Fill(b.random)
+	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), caps: newCaps(b.limits)}
-	clear(key[:])
+	d := &bookDay{day: day, table: visit.New[Attributes, Origin](key), key: key, release: release, opened: at, caps: newCaps(b.limits)}
+	if b.uptime != nil {
+		d.openedAt = b.uptime()
+	}
 	d.unread = d.caps.read(b.store, b.site.ID, day)
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {
 		old := b.days[0]
-		old.table.Close()
+		old.close()
 		if b.closed != nil {
 			b.closed[old.day] = true
 		}
 		b.days = slices.Delete(b.days, 0, 1)
 	}
 	return d, nil
+}
+
+// close destroys what tells visitors apart.
+func (d *bookDay) close() {
+	d.table.Close()
+	d.release()
 }
 
 // entry turns one change into rows.

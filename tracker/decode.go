@@ -56,7 +56,7 @@ func decode(p *fastjson.Parser, body []byte, out *Payload) error {
 	if v.Type() != fastjson.TypeObject {
 		return fieldError("", "is %s; want an object such as {\"name\":\"pageview\",\"url\":\"https://example.com/\"}", article(v.Type()))
 	}
-	out.HashMode = isOn(field(v, "h", "hashMode"))
+	out.HashMode, out.OptedOut = isOn(field(v, "h", "hashMode")), isOn(v.Get("opted_out"))
 	if err := decodeEvent(v, out); err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ func (e *Enricher) Draft(p *Payload, c *Client, d *Draft) (Reason, error) {
 	if !ok {
 		return Malformed, errNoPage
 	}
+	if from, ok := splitURL(p.Referrer); ok && isSpam(from.host) {
+		return Spam, nil
+	}
 	where := e.geo.locate(c.Addr)
 	*d = Draft{page: page, referrer: p.Referrer, route: p.HashMode, city: where.city}
 	d.hit = Hit{

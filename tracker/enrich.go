@@ -28,7 +28,7 @@ func NewEnricher(o EnricherOptions) (*Enricher, error) {
 	return &Enricher{geo}, nil
 }
 
-// Enrich returns the hit that p and c make at a site, or why there is none: Bot, Prefetch, or Malformed with an error that
+// Enrich returns the hit that p and c make at a site, or why there is none: Bot, Prefetch, Spam, or Malformed with an error that
 // says which field is wrong. Whether the visitor or the site wants to be counted is for the caller to ask before.
 // The hit shares no memory with p and c, so that keeping it does not keep a full URL or user agent.
 func (e *Enricher) Enrich(p *Payload, c *Client, site *storage.Site) (Hit, Reason, error) {

@@ -18,8 +18,8 @@ func goatTags() tagNames { return tagNames{"src": "source", "campaign": "utm_cam
 // serveGoatCounter counts a hit in the format of GoatCounter's /count: everything is in the query, also with POST.
 func (t *Tracker) serveGoatCounter(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		answerPixel(ctx, fasthttp.StatusOK)
 		return
 	}
@@ -133,8 +133,8 @@ func (h *goatHit) put(pathField, botField, from string, out *Payload, s *said) (
 // what site they count for: so answers may say what was wrong.
 func (t *Tracker) serveGoatCounterBulk(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		answerJSON(ctx, fasthttp.StatusAccepted, goatAccepted)
 		return
 	}

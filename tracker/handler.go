@@ -38,8 +38,8 @@ type request struct {
 // learn how bots are told.
 func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set("Cache-Control", "no-store")
-	if objects(&ctx.Request.Header) {
-		t.accept(ctx, OptedOut)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.objected(ctx, why)
 		return
 	}
 	r := t.request()
@@ -48,10 +48,17 @@ func (t *Tracker) serveEvent(ctx *fasthttp.RequestCtx) {
 	err := decode(parser, ctx.PostBody(), &r.payload)
 	t.parsers.Put(parser)
 	if err != nil {
+		t.noteAll(t.domains(ctx.PostBody()), Malformed)
 		t.refuse(ctx, err)
 		return
 	}
+	if r.payload.OptedOut {
+		t.noteAll(r.payload.Domain, OptedOut)
+		t.accept(ctx, OptedOut)
+		return
+	}
 	r.client = t.client(ctx)
+	r.said.secret = bearer(ctx)
 	if err := t.speakFor(ctx, r.payload.Domain, &r.client); err != nil {
 		t.refuse(ctx, err)
 		return
@@ -77,6 +84,9 @@ var errOverloaded = errors.New("cannot count at the moment; try again later")
 // hit; counting those two as outcomes is left to the caller's answer.
 func (t *Tracker) take(r *request) error {
 	reason, err := t.enricher.Draft(&r.payload, &r.client, &r.draft)
+	if err != nil || reason != Accepted {
+		t.noteAll(r.payload.Domain, reason)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -106,32 +116,27 @@ func (t *Tracker) countAll(r *request) bool {
 		n++
 		reason := UnknownSite
 		if ok {
-			var err error
 			hit := r.draft.For(&site)
-			if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
-				return false
+			r.client.Trusted = r.said.secret != "" && t.mayCount(r.said.secret, site)
+			if reason = t.judge(&site, &r.client, hit); reason == Accepted {
+				var err error
+				if reason, err = t.count(site, &r.client, hit, &r.batch); err != nil {
+					t.noteRefusal(site, Overloaded)
+					return false
+				}
+			}
+			if reason != Accepted {
+				t.noteRefusal(site, reason)
 			}
 			if reason == Accepted {
 				t.replaced.add(&hit.Replaced)
+				t.noteReplaced(site, &hit.Replaced)
 			}
 		}
 		t.outcomes[reason].Add(1)
 		r.receipt.note(domain, reason, r.batch.Rows)
 	}
 	return true
-}
-
-// objects reports whether a visitor does not want to be counted: Global Privacy Control or Do Not Track, each
-// valid only as exactly "1".
-func objects(h *fasthttp.RequestHeader) bool {
-	for _, name := range []string{"Sec-GPC", "DNT"} {
-		for _, v := range h.PeekAll(name) {
-			if string(v) == "1" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // site finds the site that a tag names, by its domain or an alias.
@@ -177,6 +182,7 @@ func (t *Tracker) client(ctx *fasthttp.RequestCtx) Client {
 		UserAgent: string(h.UserAgent()),
 		Language:  string(h.Peek("Accept-Language")),
 		Purpose:   string(purpose),
+		Bare:      isBare(h),
 		Hints:     readHints(h),
 	}
 }

@@ -213,10 +213,10 @@ func TestDroppedHitsLookLikeCountedOnes(t *testing.T) {
 		header []string
 		reason Reason
 	}{
-		"GPC":              {body, []string{"Sec-GPC: 1"}, OptedOut},
-		"GPC among others": {body, []string{"Sec-GPC: 0", "Sec-GPC: 1"}, OptedOut},
-		"DNT":              {body, []string{"DNT: 1"}, OptedOut},
-		"GPC and garbage":  {`{`, []string{"Sec-GPC: 1"}, OptedOut},
+		"GPC":              {body, []string{"Sec-GPC: 1"}, GPC},
+		"GPC among others": {body, []string{"Sec-GPC: 0", "Sec-GPC: 1"}, GPC},
+		"DNT":              {body, []string{"DNT: 1"}, DNT},
+		"GPC and garbage":  {`{`, []string{"Sec-GPC: 1"}, GPC},
 		"bot":              {body, []string{"User-Agent: Googlebot/2.1 (+http://www.google.com/bot.html)"}, Bot},
 		"no user agent":    {body, []string{"User-Agent: "}, Bot},
 		"prefetch":         {body, []string{"Sec-Purpose: prefetch;prerender"}, Prefetch},

@@ -21,6 +21,7 @@ type Payload struct {
 	Scroll      int    // deepest scroll position in percent, -1 if not sent; only for "engagement"
 	Width       int    // of the viewport, or of the screen where a script says no more, in CSS pixels; 0 if not sent
 	Language    string // language tag as the page knows it, such as "de-AT"; empty: what the request's header says counts
+	OptedOut    bool   // the page says that its visitor does not want to be counted
 }
 
 // Prop is a property of a custom event.
@@ -38,6 +39,8 @@ type Client struct {
 	UserAgent string
 	Language  string // Accept-Language
 	Purpose   string // Sec-Purpose, Purpose or X-Moz: says "prefetch" or "prerender" for pages nobody has seen
+	Bare      bool   // without a header that every browser sends
+	Trusted   bool   // sent with a token: by a server that counts on behalf of its pages, and has neither headers nor limits
 	Hints     Hints
 }
 

@@ -40,8 +40,8 @@ func (t *Tracker) serveMatomo(ctx *fasthttp.RequestCtx) {
 	for key, value := range ctx.QueryArgs().All() { // of repeated parameters the first counts
 		args.AddBytesKV(key, value)
 	}
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		answerMatomo(ctx, args)
 		return
 	}
@@ -74,8 +74,8 @@ func answerMatomo(ctx *fasthttp.RequestCtx, args *fasthttp.Args) {
 func (t *Tracker) serveMatomoBulk(ctx *fasthttp.RequestCtx, body []byte) {
 	parser := t.parsers.Get()
 	defer t.parsers.Put(parser)
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		n := arrayLen(parser, body, "requests") // looks at nothing but how the answer is to look
 		answerMatomoBulk(ctx, bulk{size: n}, matomoQuiet(parser, body))
 		return

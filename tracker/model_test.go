@@ -484,12 +484,14 @@ func TestBooksAgreeWithNaiveModel(t *testing.T) {
 			var now atomic.Int64 // days
 			db, site := openStoreAt(t, func() time.Time { return storage.Day(now.Load()).Date().Add(12 * time.Hour) })
 			now.Store(int64(storage.DateDay(2026, 3, 28)))
+			refusals := modelRefusals{rand.New(rand.NewPCG(seed, 8)), make(map[storage.Day]map[string]int64)}
 			m := &model{people: make(map[string]*modelPerson)}
 			book := NewBook(db, site, 3, rand.NewChaCha8([32]byte{byte(seed)}))
 			defer book.Close()
 			var rows []storage.Row
 			randomStream(r, 1500, site.Location(), func(visitor int, at time.Time, h Hit) {
 				m.add(visitor, at, h)
+				rows = refusals.random(site.ID, at, rows)
 				var reason Reason
 				if rows, reason = book.Count(addrOf(visitor), "Browser", h, at.UTC(), rows); reason != Accepted {
 					t.Fatal(reason)
@@ -509,6 +511,7 @@ func TestBooksAgreeWithNaiveModel(t *testing.T) {
 				t.Helper()
 				questions.compare(t, db, coarse)
 				compareVisits(t, db, m, site)
+				refusals.compare(t, db, site)
 			}
 			compare(false)
 			if err := db.SetRetention(site.Domain, storage.Retention{Hours: 3}); err != nil {

@@ -177,8 +177,8 @@ func TestPeersDroppedHitsLookLikeCountedOnes(t *testing.T) {
 		edit   func(peerCase) peerCase
 		reason Reason
 	}{
-		"GPC":      {header: "Sec-GPC: 1", reason: OptedOut},
-		"DNT":      {header: "DNT: 1", reason: OptedOut},
+		"GPC":      {header: "Sec-GPC: 1", reason: GPC},
+		"DNT":      {header: "DNT: 1", reason: DNT},
 		"bot":      {header: "User-Agent: Googlebot/2.1 (+http://www.google.com/bot.html)", reason: Bot},
 		"prefetch": {header: "X-Purpose: preview", reason: Prefetch},
 		"unknown site": {reason: UnknownSite, edit: func(pc peerCase) peerCase {

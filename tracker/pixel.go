@@ -30,8 +30,9 @@ func (t *Tracker) servePixel(ctx *fasthttp.RequestCtx) {
 	if ctx.IsHead() {
 		return // shown to nobody
 	}
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.noteAll(string(ctx.QueryArgs().Peek("d")), why)
+		t.outcomes[why].Add(1)
 		return
 	}
 	r := t.request()

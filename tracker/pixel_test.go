@@ -89,8 +89,8 @@ func TestPixelIsTheSameForAll(t *testing.T) {
 		header []string
 		reason Reason
 	}{
-		{"d=example.com&p=/", []string{"Sec-GPC: 1"}, OptedOut},
-		{"", []string{"DNT: 1"}, OptedOut},
+		{"d=example.com&p=/", []string{"Sec-GPC: 1"}, GPC},
+		{"", []string{"DNT: 1"}, DNT},
 		{"d=example.com&p=/", []string{"User-Agent: Googlebot/2.1"}, Bot},
 		{"d=example.com&p=/", []string{"Purpose: prefetch"}, Prefetch},
 		{"d=unknown.example&p=/", nil, UnknownSite},

@@ -164,7 +164,7 @@ func TestReceiptSaysWhyNothingWasCounted(t *testing.T) {
 	const event = `{"n":"pageview","u":"https://example.com/","d":"example.com"}`
 	c := newCounting(t)
 	for reason, header := range map[string][]string{
-		"bot": {"User-Agent: Googlebot/2.1"}, "prefetch": {"Sec-Purpose: prefetch"}, OptedOut.String(): {"DNT: 1"},
+		"bot": {"User-Agent: Googlebot/2.1"}, "prefetch": {"Sec-Purpose: prefetch"}, DNT.String(): {"DNT: 1"},
 	} {
 		for _, origin := range []string{"", "Origin: https://example.com"} {
 			if origin != "" {

@@ -1,6 +1,10 @@
 package tracker
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"dachs/storage"
+)
 
 // replacement is a kind of text that points to a person, or to something that only one person has.
 type replacement uint8
@@ -36,6 +40,18 @@ func (t *replacedTally) add(n *Replaced) {
 	}
 	for r, count := range n {
 		t[r].Add(uint64(count))
+	}
+}
+
+// noteReplaced tells the owner of a site what was replaced in a hit.
+func (t *Tracker) noteReplaced(site storage.Site, n *Replaced) {
+	if *n == (Replaced{}) {
+		return
+	}
+	for r, count := range n {
+		if count > 0 {
+			t.note(site, storage.KindReplaced, replacement(r).String(), int64(count))
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"dachs/storage"
+	"dachs/tracker/secret"
 	"dachs/tracker/visit"
 
 	"github.com/valyala/fastjson"
@@ -36,6 +37,13 @@ type Options struct {
 	Logger         *slog.Logger     // nil: silent
 	Now            func() time.Time // nil: time.Now
 	Random         io.Reader        // nil: crypto/rand; the source of the visitors' keys
+	// Uptime is a clock that nobody can set, for days that do not end since somebody set the other one. nil: since the
+	// machine started, also while it slept.
+	Uptime      func() time.Duration
+	DataCentres *Networks // nil: none are known; for sites that leave their hits out
+	// RateLimit is how many hits a second a site takes from one public address or IPv6 /64, and six times as many at once. 0 is
+	// no limit.
+	RateLimit int
 }
 
 // Tracker counts hits. Its methods may be called from many goroutines.
@@ -46,18 +54,25 @@ type Tracker struct {
 	log      *slog.Logger
 	now      func() time.Time
 	random   io.Reader
+	uptime   func() time.Duration
+	secrets  secret.Memory // of all sites' keys
 
 	lives    sync.Map // *live by storage.Site.ID
 	outcomes [reasons]atomic.Uint64
 	limits   limits // of a site's day
 	capped   tally
+	notes    notes
+	rulings  sync.Map // *ruling by storage.Site.ID
+	limiter  *limiter
 	replaced replacedTally
 	parsers  fastjson.ParserPool
 	routes   map[string]route
 	requests sync.Pool // *request
 
+	dataCentres *Networks
+
 	stop  chan struct{}
-	owned sync.WaitGroup // the goroutine that ends days
+	owned sync.WaitGroup // the goroutines that end days and keep notes
 }
 
 // New makes a tracker. The Store and the Geo stay the caller's to close.
@@ -68,7 +83,8 @@ func New(o Options) (*Tracker, error) {
 	}
 	t := &Tracker{
 		store: o.Store, proxies: Proxies{o.TrustedProxies, o.ClientHeader}, enricher: enricher,
-		log: o.Logger, now: o.Now, random: o.Random, limits: defaultLimits, stop: make(chan struct{}),
+		log: o.Logger, now: o.Now, random: o.Random, uptime: o.Uptime, limits: defaultLimits, stop: make(chan struct{}),
+		dataCentres: o.DataCentres,
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -80,11 +96,16 @@ func New(o Options) (*Tracker, error) {
 		t.random = rand.Reader
 	}
 	t.routes = t.routing()
+	if t.uptime == nil {
+		t.uptime = machineClock()
+	}
+	t.limiter = newLimiter(o.RateLimit, t.now())
 	t.owned.Go(t.expire)
+	t.owned.Go(t.keepNotes)
 	return t, nil
 }
 
-// Close destroys all visitors' keys. No Serve may be under way.
+// Close stores the last notes and destroys all visitors' keys. No Serve may be under way, and the Store has to be open still.
 func (t *Tracker) Close() error {
 	close(t.stop)
 	t.owned.Wait()
@@ -121,12 +142,13 @@ func (t *Tracker) live(site storage.Site) *live {
 		return l.(*live)
 	}
 	book := newLiveBook(t.store, site, t.random)
-	book.limits, book.tally = &t.limits, &t.capped
+	book.limits, book.tally, book.secrets = &t.limits, &t.capped, &t.secrets
+	book.uptime = t.uptime
 	l, _ := t.lives.LoadOrStore(site.ID, &live{book: book})
 	return l.(*live)
 }
 
-// expire ends days at the sites' midnight also where no hit comes.
+// expire ends days at the sites' midnight also where no hit comes, and forgets who has sent hits lately.
 func (t *Tracker) expire() {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
@@ -137,16 +159,24 @@ func (t *Tracker) expire() {
 			return
 		}
 		t.endDays()
+		t.limiter.forget(t.now())
 	}
 }
 
-// endDays destroys the keys of all days that are over.
+// endDays destroys the keys of all days that are over, or should be, and lets idle visits go.
 func (t *Tracker) endDays() {
 	t.lives.Range(func(_, v any) bool {
 		l := v.(*live)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.book.expire(t.now())
+		now := t.now()
+		l.book.expire(now)
+		for _, d := range l.book.days {
+			if d.blindAt(l.book.age(d, now)) {
+				t.logBlind(l.book.site, now)
+			}
+			d.table.Fold(now.UnixMilli())
+		}
 		return true
 	})
 }
@@ -169,9 +199,13 @@ func (t *Tracker) count(site storage.Site, c *Client, h *Hit, b *storage.Batch) 
 func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	day, local, err := l.book.day(t.now()) // under the lock: time must not run backwards from hit to hit
+	now := t.now() // under the lock: time must not run backwards from hit to hit
+	day, local, err := l.book.day(now)
 	if err != nil {
 		return Overloaded, err
+	}
+	if day.blindAt(now.Sub(day.opened)) {
+		t.logBlind(l.book.site, now)
 	}
 	t.logUnread(l.book.site, day)
 	rows, undo, err := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])

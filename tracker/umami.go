@@ -20,8 +20,8 @@ const umamiAccepted = `{"cache":"","sessionId":"","visitId":""}`
 // serveUmami counts a hit in the format of Umami's POST /api/send.
 func (t *Tracker) serveUmami(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		answerJSON(ctx, fasthttp.StatusOK, umamiAccepted)
 		return
 	}
@@ -49,8 +49,8 @@ func (t *Tracker) serveUmamiBatch(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
 	parser := t.parsers.Get()
 	defer t.parsers.Put(parser)
-	if objects(&ctx.Request.Header) {
-		t.outcomes[OptedOut].Add(1)
+	if why := objection(&ctx.Request.Header); why != Accepted {
+		t.outcomes[why].Add(1)
 		answerUmamiBatch(ctx, bulk{size: arrayLen(parser, ctx.PostBody())}) // looks at nothing but how long the answer is
 		return
 	}

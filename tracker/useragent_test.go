@@ -1,6 +1,12 @@
 package tracker
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"dachs/tracker/bot"
+)
 
 const (
 	chromeWindows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
@@ -138,5 +144,30 @@ func TestCommonBrowserIsNoBot(t *testing.T) {
 		if isCommonBrowser(ua) {
 			t.Errorf("%q is taken for a browser", ua)
 		}
+	}
+}
+
+// TestTopBrowsersArePeople goes through the user agents that most people had when the file was made: none is a program, and
+// nearly all take the short way.
+func TestTopBrowsersArePeople(t *testing.T) {
+	text, err := os.ReadFile("testdata/top-user-agents.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents, common := 0, 0
+	for ua := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
+		if strings.HasPrefix(ua, "#") {
+			continue
+		}
+		if bot.Is(ua) {
+			t.Errorf("%s is taken for a program", ua)
+		}
+		if agents++; isCommonBrowser(ua) {
+			common++
+		}
+	}
+	t.Logf("%d of %d take the short way", common, agents)
+	if agents < 50 || common*100 < agents*80 {
+		t.Errorf("only %d of %d take the short way", common, agents)
 	}
 }

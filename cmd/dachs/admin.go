@@ -23,12 +23,14 @@ const setupValidFor = 30 * time.Minute
 // the store open, in the command's own process when none has. So a command does the same in both cases, and
 // only one process ever touches the store.
 type admin struct {
-	store  *storage.DB
-	geo    *tracker.Geo // for imports
-	base   string       // address of the dashboard, without a slash at the end
-	listen string       // host and port of the server; empty without one
-	logger *slog.Logger
-	now    func() time.Time
+	store *storage.DB
+	geo   *tracker.Geo // for imports
+	// dataCentres are for imports too; nil if a command has opened the store itself.
+	dataCentres *tracker.Networks
+	base        string // address of the dashboard, without a slash at the end
+	listen      string // host and port of the server; empty without one
+	logger      *slog.Logger
+	now         func() time.Time
 
 	checkup *checkup // nil without a server
 
@@ -43,6 +45,9 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /sites", a.listSites)
 	mux.HandleFunc("POST /sites", a.addSite)
 	mux.HandleFunc("DELETE /sites/{domain}", a.removeSite)
+	mux.HandleFunc("GET /sites/{domain}", a.showSite)
+	mux.HandleFunc("PATCH /sites/{domain}/settings", a.changeSettings)
+	mux.HandleFunc("GET /sites/{domain}/refusals", a.refusals)
 	mux.HandleFunc("GET /sites/{domain}/keep", a.keep)
 	mux.HandleFunc("PATCH /sites/{domain}/keep", a.changeKeep)
 	mux.HandleFunc("POST /sites/{domain}/forget", a.forget)

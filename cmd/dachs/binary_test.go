@@ -27,6 +27,9 @@ var builtProgram = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childRole) != "" {
+		os.Exit(runChild())
+	}
 	code := m.Run()
 	if name, err := builtProgram(); err == nil {
 		os.RemoveAll(filepath.Dir(name))
@@ -39,6 +42,7 @@ type process struct {
 	cmd    *exec.Cmd
 	url    string // without a slash at the end
 	stdout *output
+	stderr *output
 }
 
 // startProcess starts the built program on a free port and waits until it answers.
@@ -48,10 +52,14 @@ func startProcess(t *testing.T, data string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{stdout: &output{}}
-	stderr := &output{}
-	p.cmd = exec.Command(name, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, args...)...)
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, stderr
+	return startCommand(t, exec.Command(name, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, args...)...))
+}
+
+// startCommand starts a command that serves, and waits until it answers.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, stdout: &output{}, stderr: &output{}}
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +74,7 @@ func startProcess(t *testing.T, data string, args ...string) *process {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("the built program does not answer: %s%s", p.stdout, stderr)
+	t.Fatalf("the built program does not answer: %s%s", p.stdout, p.stderr)
 	return nil
 }
 

@@ -74,6 +74,7 @@ func TestArrows(t *testing.T) {
 		"dachs/storage":           {"dachs/storage/..."},
 		"dachs/script":            {},
 		"dachs/tracker/visit":     {},
+		"dachs/tracker/secret":    {},
 		"dachs/tracker/accesslog": {},
 	}
 	for _, p := range own(listPackages(t)) {

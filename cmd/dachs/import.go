@@ -188,10 +188,18 @@ func (p *progressLine) clear() {
 
 // reasonTexts say what the report's reasons mean.
 var reasonTexts = map[tracker.Reason]string{
-	tracker.OptedOut:    "sent Do Not Track or Global Privacy Control",
+	tracker.GPC:         "sent Global Privacy Control",
+	tracker.DNT:         "sent Do Not Track",
 	tracker.UnknownSite: "other hosts than the site's; --all-hosts counts them too",
 	tracker.Bot:         "programs, by their user agent",
 	tracker.Prefetch:    "fetched ahead of time",
+	tracker.Spam:        "a spammer as referrer",
+	tracker.DataCentre:  "from a data centre",
+	tracker.Network:     "from a network that the site leaves out",
+	tracker.Agent:       "a user agent that the site leaves out",
+	tracker.Host:        "a host that the site does not allow",
+	tracker.Path:        "a page that the site leaves out",
+	tracker.Country:     "from a country that the site leaves out",
 	tracker.Malformed:   "cannot be read",
 	tracker.Asset:       "parts of pages, downloads, feeds",
 	tracker.Method:      "not GET",

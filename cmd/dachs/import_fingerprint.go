@@ -25,7 +25,7 @@ type logPrint struct {
 
 // add takes a line that could be read.
 func (p *logPrint) add(q *accesslog.Request) {
-	if q.OptedOut {
+	if q.GPC || q.DNT {
 		return
 	}
 	path := q.Target

@@ -138,6 +138,8 @@ type logImport struct {
 	store    *storage.DB
 	site     storage.Site
 	enricher *tracker.Enricher
+	rules    *tracker.Rules
+	refused  importRefusals
 	book     *tracker.Book
 	into     *storage.Import
 	rows     []storage.Row
@@ -159,6 +161,7 @@ func (a *admin) newLogImport(site storage.Site) (*logImport, error) {
 		store: a.store, site: site, into: into,
 		book:     tracker.NewBook(a.store, site, importDays, rand.Reader),
 		enricher: enricher,
+		rules:    tracker.NewRules(&site.Settings, a.dataCentres),
 		rows:     make([]storage.Row, 0, importBatch),
 		seen:     logPrint{zone: site.Location()},
 		report: importReport{
@@ -213,6 +216,7 @@ func (in *logImport) line(q accesslog.Request, err error) error {
 	}
 	if why != tracker.Accepted {
 		in.refuse(why)
+		in.refused.add(q.Time.In(in.seen.zone), why)
 		return nil
 	}
 	in.accept(&q)
@@ -236,11 +240,14 @@ func (in *logImport) judge(q *accesslog.Request) (tracker.Hit, tracker.Reason) {
 	if host == "" || host == "_" { // nginx's name for "any"
 		host = in.site.Domain
 	}
-	if !in.allHosts && host != in.site.Domain && !strings.HasSuffix(host, "."+in.site.Domain) {
+	if !in.allHosts && len(in.site.Settings.Hosts) == 0 && host != in.site.Domain && !strings.HasSuffix(host, "."+in.site.Domain) {
 		return tracker.Hit{}, tracker.UnknownSite
 	}
-	if q.OptedOut {
-		return tracker.Hit{}, tracker.OptedOut
+	switch {
+	case q.GPC:
+		return tracker.Hit{}, tracker.GPC
+	case q.DNT:
+		return tracker.Hit{}, tracker.DNT
 	}
 	return in.enrich(q, "https://"+host+q.Target)
 }
@@ -261,6 +268,9 @@ func (in *logImport) enrich(q *accesslog.Request, url string) (tracker.Hit, trac
 	}
 	if !q.AgentKnown {
 		hit.Attributes.Device = "" // the default of browsers that say nothing is a guess here
+	}
+	if why == tracker.Accepted {
+		why = in.rules.Judge(c, &hit)
 	}
 	return hit, why
 }
@@ -299,6 +309,7 @@ func (in *logImport) finish(lines *accesslog.Reader, again bool) (*importReport,
 	if r.PageViews == 0 {
 		return r, nil
 	}
+	in.rows = in.refused.rows(in.site.ID, in.rows)
 	if err := in.flush(); err != nil {
 		return nil, fmt.Errorf("import log: %w", err)
 	}

@@ -57,7 +57,7 @@ func madeUpLog(seed uint64, n int) []request {
 		case 5:
 			q.host, q.fate = []string{"other.example", "notshop.example", "192.0.2.1"}[r.IntN(3)], tracker.UnknownSite
 		case 6:
-			q.gpc, q.fate = "1", tracker.OptedOut
+			q.gpc, q.fate = "1", tracker.GPC
 		case 7:
 			q.ahead, q.fate = "prefetch;prerender", tracker.Prefetch
 		case 8:
@@ -134,7 +134,7 @@ func (f logFormat) render(t *testing.T, log []request, zone string) (text []byte
 		q := log[i]
 		switch {
 		case q.fate == tracker.Bot && !f.agents, q.fate == tracker.UnknownSite && !f.host,
-			(q.fate == tracker.OptedOut || q.fate == tracker.Prefetch) && !f.headers:
+			(q.fate == tracker.GPC || q.fate == tracker.Prefetch) && !f.headers:
 			q.fate = tracker.Accepted
 		}
 		if q.fate != tracker.Accepted {

@@ -30,6 +30,10 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// Here and not in a command: a library must not change the process that it is in, and imports know visitors too.
+	if err := forbidDumps(); err != nil {
+		fmt.Fprintln(os.Stderr, "dachs: other programs of this user can read what is in memory:", err)
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -65,6 +69,7 @@ type app struct {
 	key            func() ([]byte, error) // reads the key of the store's encryption; nil without one
 	logger         *slog.Logger
 	now            func() time.Time
+	random         io.Reader // of visitors' keys; nil: crypto/rand
 }
 
 // usageError marks errors for which the caller, not the machine, is to blame.

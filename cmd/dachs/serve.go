@@ -22,8 +22,11 @@ import (
 type serveCmd struct {
 	address
 	proxyFlags
-	GeoIP string `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
-	Sync  bool   `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+	GeoIP       string `help:"MaxMind or DB-IP file (.mmdb) of countries or cities. Default: the embedded country table." name:"geoip" env:"DACHS_GEOIP" placeholder:"FILE"`
+	DataCentres string `help:"File of networks of data centres, one in each line. Sites refuse hits from them with dachs site set --data-centres=on." name:"data-centres" env:"DACHS_DATA_CENTRES" placeholder:"FILE"`
+	RateLimit   int    `help:"Hits a second that a site takes from one address, and six times as many at once; 0 is no limit (default ${default})." default:"10" env:"DACHS_RATE_LIMIT" placeholder:"N"`
+	Sync        bool   `help:"Write each hit through to the disk before it is accepted: a power cut takes nothing, and counting is slower." env:"DACHS_SYNC"`
+	State       string `help:"Directory in memory (tmpfs), such as one below /run: today's visitors are kept there from a stop to the next start, so that they are not counted twice. Under systemd its store of file descriptors does the same." env:"DACHS_STATE" placeholder:"DIR"`
 
 	open bool // dashboard without login, for the demo
 }
@@ -48,11 +51,14 @@ type server struct {
 	listener net.Listener
 	store    *storage.DB
 	geo      *tracker.Geo
-	tracker  *tracker.Tracker
-	public   *fasthttp.Server
-	admin    *admin
-	adminWeb *http.Server
-	adminLn  net.Listener // nil if the file system has no sockets
+	// dataCentres are the networks of --data-centres; nil without
+	dataCentres *tracker.Networks
+	tracker     *tracker.Tracker
+	handover    handover // nil: the next start begins the day anew
+	public      *fasthttp.Server
+	admin       *admin
+	adminWeb    *http.Server
+	adminLn     net.Listener // nil if the file system has no sockets
 }
 
 // start prepares everything that can fail. What is cheap to check, or harmless to fail, comes first: nothing
@@ -66,6 +72,9 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 		return nil, err
 	}
 	s := &server{logger: a.logger}
+	if s.handover, err = newHandover(c.State); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -73,6 +82,14 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 	}()
 	if s.geo, err = openGeo(c.GeoIP); err != nil {
 		return nil, err
+	}
+	if c.RateLimit < 0 {
+		return nil, usagef("--rate-limit %d: want how many hits a second, or 0 for no limit", c.RateLimit)
+	}
+	if c.DataCentres != "" {
+		if s.dataCentres, err = tracker.OpenNetworks(c.DataCentres); err != nil {
+			return nil, fmt.Errorf("%w (set with --data-centres)", err)
+		}
 	}
 	if s.listener, err = listen(c.Listen); err != nil {
 		return nil, err
@@ -94,11 +111,13 @@ func (c *serveCmd) start(a *app) (_ *server, err error) {
 // wire builds the handlers on the open store.
 func (s *server) wire(c *serveCmd, a *app, proxies proxies) (err error) {
 	s.tracker, err = tracker.New(tracker.Options{
-		Store: s.store, TrustedProxies: proxies.networks, ClientHeader: proxies.header, Geo: s.geo, Logger: a.logger, Now: a.now,
+		Store: s.store, TrustedProxies: proxies.networks, ClientHeader: proxies.header, Geo: s.geo, Logger: a.logger, Now: a.now, Random: a.random,
+		DataCentres: s.dataCentres, RateLimit: c.RateLimit,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare counting: %w", err)
 	}
+	resume(s.handover, s.tracker, a.logger)
 	board, err := dashboard.New(dashboard.Options{
 		Store: s.store, BaseURL: c.BaseURL, Open: c.open, Version: buildVersion(), Logger: a.logger, Now: a.now,
 	})
@@ -108,7 +127,7 @@ func (s *server) wire(c *serveCmd, a *app, proxies proxies) (err error) {
 	s.public = newPublicServer(s.tracker, board, a.logger)
 	check := &checkup{proxies: proxies, tracker: s.tracker, now: a.now}
 	s.public.Handler = check.before(s.public.Handler)
-	s.admin = &admin{store: s.store, geo: s.geo, base: s.base, listen: s.addr, logger: a.logger, now: a.now, checkup: check}
+	s.admin = &admin{store: s.store, geo: s.geo, dataCentres: s.dataCentres, base: s.base, listen: s.addr, logger: a.logger, now: a.now, checkup: check}
 	s.adminWeb = &http.Server{Handler: s.admin.handler(), ErrorLog: silentLog()}
 	if s.adminLn, err = listenAdmin(a.data); err != nil {
 		a.logger.Warn("no admin socket: commands such as `dachs site add` work only while the server is stopped", "error", err)
@@ -178,6 +197,7 @@ func (s *server) close() error {
 		s.listener.Close() // the same
 	}
 	if s.tracker != nil {
+		keepVisitors(s.handover, s.tracker, s.logger)
 		errs = append(errs, s.tracker.Close())
 	}
 	if s.store != nil {

@@ -18,12 +18,15 @@ import (
 )
 
 type siteCmd struct {
-	Add    siteAddCmd    `cmd:"" help:"Add a site."`
-	List   siteListCmd   `cmd:"" help:"List all sites."`
-	Keep   siteKeepCmd   `cmd:"" help:"Show or change for how long a site's numbers are kept."`
-	Forget siteForgetCmd `cmd:"" help:"Delete all counts of some days."`
-	Alias  siteAliasCmd  `cmd:"" help:"Give a site other names, such as the id it has in pages that were made for another product."`
-	Remove siteRemoveCmd `cmd:"" help:"Remove a site with all its counts and tokens."`
+	Add      siteAddCmd      `cmd:"" help:"Add a site."`
+	List     siteListCmd     `cmd:"" help:"List all sites."`
+	Show     siteShowCmd     `cmd:"" help:"Show what a site counts and what it leaves out."`
+	Set      siteSetCmd      `cmd:"" help:"Change what a site counts and what it leaves out."`
+	Refusals siteRefusalsCmd `cmd:"" help:"Show how many hits were not counted, and why."`
+	Alias    siteAliasCmd    `cmd:"" help:"Give a site other names, such as the id it has in pages that were made for another product."`
+	Keep     siteKeepCmd     `cmd:"" help:"Show or change for how long a site's numbers are kept."`
+	Forget   siteForgetCmd   `cmd:"" help:"Delete all counts of some days."`
+	Remove   siteRemoveCmd   `cmd:"" help:"Remove a site with all its counts and tokens."`
 }
 
 type siteAddCmd struct {

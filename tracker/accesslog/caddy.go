@@ -92,8 +92,8 @@ func (q *Request) setHeaders(h *fastjson.Value) {
 			q.Purpose = header(h, name)
 		}
 	}
-	q.OptedOut = header(h, "Sec-Gpc") == "1" || header(h, "Sec-GPC") == "1" ||
-		header(h, "Dnt") == "1" || header(h, "DNT") == "1"
+	q.GPC = header(h, "Sec-Gpc") == "1" || header(h, "Sec-GPC") == "1"
+	q.DNT = header(h, "Dnt") == "1" || header(h, "DNT") == "1"
 }
 
 // header returns the first value of a header; Caddy writes lists, filters may have made it a string.

@@ -72,7 +72,7 @@ type Request struct {
 	Language    string // Accept-Language
 	Purpose     string // Sec-Purpose or Purpose
 	ContentType string // of the answer
-	OptedOut    bool   // Sec-GPC: 1 or DNT: 1
+	GPC, DNT    bool   // Sec-GPC: 1, DNT: 1
 }
 
 // ErrCutOff says that a compressed log ends before its end, as a copy does that was interrupted.

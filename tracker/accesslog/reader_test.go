@@ -98,7 +98,7 @@ func TestLines(t *testing.T) {
 			`"Accept-Language":["de, en"],"Sec-Purpose":["prefetch"],"Dnt":["1"]}},"duration":0.001,"size":9,"status":200,"resp_headers":{"Content-Type":["text/html; charset=utf-8"]}}`,
 			get(func(q *Request) {
 				q.Time = noon.Add(250 * time.Millisecond)
-				q.Host, q.Language, q.Purpose, q.OptedOut = "shop.example", "de, en", "prefetch", true
+				q.Host, q.Language, q.Purpose, q.DNT = "shop.example", "de, en", "prefetch", true
 				q.ContentType = "text/html; charset=utf-8"
 			})},
 		"Caddy before 2.5": {`{"ts":1772452800,"request":{"remote_addr":"203.0.113.7:99","method":"GET","host":"shop.example","uri":"/a?b=1","headers":{"User-Agent":"Mozilla/5.0 (X11)"}},"status":200}`,

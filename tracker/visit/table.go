@@ -7,16 +7,14 @@ import (
 	"github.com/dchest/siphash"
 )
 
-// ID is the keyed number of a visitor. It means nothing without the key of its table.
-type ID [2]uint64
+// KeySize is the length of a table's key in bytes: half of it is for visitors, half for what they see.
+const KeySize = 32
 
-// What things take in memory, in bytes, with the slack of the maps that hold them. A test compares the sum with
+// What names take in memory, in bytes, with the slack of the maps that hold them. A test compares the sum of all with
 // what the runtime says.
 const (
-	visitorBytes = 200 // the struct, and its place in the map
-	seenBytes    = 44  // key and value of a map that is two thirds full
-	nameBytes    = 96  // two headers of the text and a number, in a map and a slice that grow by halves
-	valueBytes   = 600 // the same for a struct of some ten texts
+	nameBytes  = 96  // two headers of the text and a number, in a map and a slice that grow by halves
+	valueBytes = 600 // the same for a struct of some ten texts
 )
 
 // Table holds the visitors of one site on one local day. One goroutine at a time may use it.
@@ -24,36 +22,20 @@ const (
 // Of what it has seen it keeps in clear only what it hands back: pages, hostnames, attributes and origins. Names
 // and properties of events are compared and nothing else, so keyed numbers stand for them.
 type Table[A, O Value] struct {
-	key      [4]uint64
+	key      []byte // the caller's memory; nil after Close
 	buf      []byte // input of a keyed number; overwritten after each
-	visitors map[ID]*visitor
-	seen     map[thing]seen
+	visitors visitors
+	visits   slab[visit] // open, or ended not long ago
+	pages    slab[page]  // of these
+	seen     things
+	hand     uint32 // the visit that was looked at last, to let it go
+	base     int64  // time of the first hit, in Unix milliseconds
+	based    bool
 	paths    names[string]
 	hosts    names[string]
 	attrs    names[A]
 	origins  names[O]
-	serial   uint32
-	bytes    int // estimate of what all of it takes
-}
-
-// visitor is what is remembered of a visitor until midnight. Strings and attributes are numbers of the table's names.
-type visitor struct {
-	serial uint32 // never used twice in a table
-	attrs  uint32
-	hours  uint32 // clock hours seen, as bits
-	last   uint32 // path of the last page view of the day, 0 if none
-	visits uint16 // number of the open visit, from 1
-	first  state
-	open   state
-}
-
-// state is a visit in memory.
-type state struct {
-	origin, entry, exit, host uint32
-	hour                      uint8
-	active                    bool  // an interactive event happened
-	start, end                int64 // Unix milliseconds
-	pageViews, events         int64
+	names    int // estimate of what names take, in bytes
 }
 
 // kinds of things that can be seen for the first time
@@ -64,45 +46,37 @@ const (
 	seenProps
 )
 
-// thing is the keyed number of something that one visitor can see. Among ten million of them two are
-// equal by accident once in 300,000 days; then a visitor is not counted on a page.
-type thing uint64
-
-type seen struct {
-	hours  uint32 // clock hours, as bits
-	visit  uint16 // last visit in which it was seen
-	scroll int8   // deepest position in that visit, percent; -1 if unknown
-	// Until when time in use is accounted for, in Unix milliseconds: from the first view in the visit on, moved by
-	// what engagements claim.
-	claimed int64
-}
-
-// New makes an empty table. The key must be random; the caller forgets it.
-func New[A, O Value](key [32]byte) *Table[A, O] {
-	t := &Table[A, O]{visitors: make(map[ID]*visitor), seen: make(map[thing]seen)}
-	for i := range t.key {
-		for j := range 8 {
-			t.key[i] |= uint64(key[8*i+j]) << (8 * j)
-		}
+// New makes an empty table. The key is KeySize random bytes; the table reads it where it is, and keeps no copy. It belongs
+// to the table until Close.
+func New[A, O Value](key []byte) *Table[A, O] {
+	if len(key) != KeySize {
+		panic("BUG: key of a table has another length")
 	}
-	return t
+	return &Table[A, O]{key: key}
 }
 
-// Close overwrites the key and drops the visitors: from here on nobody can be recognised.
+// Close overwrites the key and the visitors: from here on nobody can be recognised.
 func (t *Table[A, O]) Close() {
-	t.key = [4]uint64{}
+	clear(t.key)
 	clear(t.buf[:cap(t.buf)])
+	t.visitors.wipe()
+	t.visits.wipe()
+	t.pages.wipe()
+	t.seen.wipe()
 	*t = Table[A, O]{}
 }
 
 // Visitors returns how many visitors the table knows.
-func (t *Table[A, O]) Visitors() int { return len(t.visitors) }
+func (t *Table[A, O]) Visitors() int { return t.visitors.len() }
 
-// Size returns the bytes that the table takes, by the estimate that Budget bounds.
-func (t *Table[A, O]) Size() int { return t.bytes }
+// Size returns the bytes that the table takes, by the estimate that Budget bounds: to the byte what it holds of visitors,
+// visits and what was seen, and nearly of names.
+func (t *Table[A, O]) Size() int {
+	return t.visitors.bytes + t.visits.bytes + t.pages.bytes + t.seen.bytes + t.names
+}
 
 // ID returns the number of a visitor: of the address, an IPv6 one cut to its /64, which is what a household
-// gets, and the user agent. Both halves of the key give one half of the number each.
+// gets, and the user agent. Not after Close.
 func (t *Table[A, O]) ID(addr netip.Addr, userAgent string) ID {
 	t.room(len(userAgent))
 	addr = addr.Unmap().WithZone("")
@@ -113,82 +87,93 @@ func (t *Table[A, O]) ID(addr netip.Addr, userAgent string) ID {
 	}
 	t.buf = append(t.buf, byte(addr.BitLen()/32)) // keeps the two kinds apart
 	t.buf = append(t.buf, userAgent...)
-	id := ID{siphash.Hash(t.key[0], t.key[1], t.buf), siphash.Hash(t.key[2], t.key[3], t.buf)}
-	clear(t.buf)
-	return id
+	return ID(t.number(t.key[:KeySize/2]))
 }
 
-// thing returns the number of something of a kind for a visitor. Of several texts the last may hold anything, the
-// others no zero byte.
+// thing returns the number of some texts for a visitor. Of several the last may hold anything, the others no zero byte.
 func (t *Table[A, O]) thing(v *visitor, kind byte, texts ...string) thing {
 	n := 0
 	for _, s := range texts {
 		n += 1 + len(s)
 	}
 	t.room(n)
-	t.buf = append(t.buf, kind, byte(v.serial), byte(v.serial>>8), byte(v.serial>>16), byte(v.serial>>24))
+	t.begin(v, kind)
 	for _, s := range texts {
 		t.buf = append(t.buf, 0)
 		t.buf = append(t.buf, s...)
 	}
-	number := thing(siphash.Hash(t.key[0], t.key[1], t.buf))
-	clear(t.buf)
-	return number
+	return max(1, thing(t.number(t.key[KeySize/2:])))
+}
+
+// thingOf returns the number of one of the table's names for a visitor.
+func (t *Table[A, O]) thingOf(v *visitor, kind byte, name uint32) thing {
+	t.room(0)
+	t.begin(v, kind)
+	t.buf = append32(t.buf, name)
+	return max(1, thing(t.number(t.key[KeySize/2:])))
+}
+
+func (t *Table[A, O]) begin(v *visitor, kind byte) {
+	t.buf = append(t.buf, kind)
+	t.buf = append32(t.buf, v.lo)
+	t.buf = append32(t.buf, v.hi)
+}
+
+func append32(b []byte, n uint32) []byte {
+	return append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 }
 
 // fixedInput is the longest part of a number's input besides texts, in bytes.
-const fixedInput = 16
+const fixedInput = 32
 
 // room empties the buffer and makes room for texts of a length, so that it does not grow while it is filled and
 // leave a copy behind that is never overwritten.
 func (t *Table[A, O]) room(texts int) { t.buf = slices.Grow(t.buf[:0], fixedInput+texts) }
 
-// names numbers values from 1; 0 is the zero value.
-type names[T comparable] struct {
-	number map[T]uint32
-	value  []T
+// number returns the keyed number of what the buffer holds, and overwrites that. What the calculation leaves of the key on
+// the stack is overwritten too; the first call makes sure that the stack does not move between.
+func (t *Table[A, O]) number(key []byte) uint64 {
+	overwriteStack()
+	n := hash(key, t.buf)
+	overwriteStack()
+	clear(t.buf)
+	return n
 }
 
-// of returns the number of v, and whether it is a new one.
-func (n *names[T]) of(v T) (id uint32, isNew bool) {
-	var zero T
-	if v == zero {
-		return 0, false
-	}
-	if id, ok := n.number[v]; ok {
-		return id, false
-	}
-	if n.number == nil {
-		n.number = make(map[T]uint32)
-		n.value = append(n.value, zero)
-	}
-	id = uint32(len(n.value))
-	n.number[v] = id
-	n.value = append(n.value, v)
-	return id, true
+// hash is SipHash-2-4. It is not inlined, so that the halves of the key are nowhere but below its caller's frame.
+//
+//go:noinline
+func hash(key, text []byte) uint64 { return siphash.Hash(word(key), word(key[8:]), text) }
+
+func word(b []byte) (n uint64) {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
-func (n *names[T]) get(id uint32) (v T) {
-	if id == 0 {
-		return v
+// stackOfHash is more than hash and what it calls put on the stack, in bytes.
+const stackOfHash = 384
+
+//go:noinline
+func overwriteStack() (n byte) {
+	var b [stackOfHash]byte
+	for i := range 2 { // so that the compiler cannot do without the array
+		n += b[i*int(n)]
 	}
-	return n.value[id]
+	return n
 }
 
-// name numbers a text of one of the table's lists.
-func (t *Table[A, O]) name(n *names[string], s string) uint32 {
-	id, isNew := n.of(s)
-	if isNew {
-		t.bytes += nameBytes + len(s)
-	}
-	return id
+// export turns a visit into what the caller sees.
+func (t *Table[A, O]) export(s *visit) Visit[O] {
+	v := t.exportPlace(&s.place, s.hour)
+	v.PageViews, v.Events = int64(s.views), int64(s.events)
+	v.Seconds = (t.base+int64(s.end))/1000 - (t.base+int64(s.start))/1000
+	v.Bounce = s.views == 1 && !s.active
+	return v
 }
 
-// export turns a state into what the caller sees.
-func (t *Table[A, O]) export(s *state) Visit[O] {
+func (t *Table[A, O]) exportPlace(p *place, hour uint8) Visit[O] {
 	return Visit[O]{
-		Hour: s.hour, Entry: t.paths.get(s.entry), Exit: t.paths.get(s.exit), Hostname: t.hosts.get(s.host),
-		Origin: t.origins.get(s.origin), PageViews: s.pageViews, Events: s.events,
-		Seconds: s.end/1000 - s.start/1000, Bounce: s.pageViews == 1 && !s.active,
+		Hour: hour, Entry: t.paths.get(p.entry), Exit: t.paths.get(p.exit), Hostname: t.hosts.get(p.host), Origin: t.origins.get(p.origin),
 	}
 }

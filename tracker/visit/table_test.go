@@ -21,7 +21,9 @@ type (
 	testChange = Change[text, text]
 )
 
-func newTable(seed byte) *testTable { return New[text, text]([32]byte{seed}) }
+func keyOf(seed byte) []byte { return append([]byte{seed}, make([]byte, KeySize-1)...) }
+
+func newTable(seed byte) *testTable { return New[text, text](keyOf(seed)) }
 
 var someone = netip.MustParseAddr("192.0.2.1")
 
@@ -57,10 +59,14 @@ func TestIDTellsVisitorsApart(t *testing.T) {
 	same(id("2001:db8::1%eth0", "x"), id("2001:db8::1", "x"), true, "zone")
 	same(id("2001:db8:0:1::1", "x"), id("2001:db8:0:2::1", "x"), false, "other /64")
 	same(one, newTable(2).ID(someone, "Firefox"), false, "other key")
-	for half := range 4 { // every part of the key counts
-		var key [32]byte
-		key[half*8] = 1
-		same(New[text, text]([32]byte{}).ID(someone, "x"), New[text, text](key).ID(someone, "x"), false, fmt.Sprint("part of key ", half))
+	for part := range 4 { // half of the key is for visitors, half for what they see
+		key := make([]byte, KeySize)
+		key[part*8] = 1
+		zero, other := newTable(0), New[text, text](key)
+		same(zero.ID(someone, "x"), other.ID(someone, "x"), part >= 2, fmt.Sprint("part of key ", part))
+		if v := new(visitor); (zero.thing(v, seenEvent, "x") == other.thing(v, seenEvent, "x")) != (part < 2) {
+			t.Errorf("part %d of the key counts in the wrong half", part)
+		}
 	}
 }
 
@@ -145,7 +151,7 @@ func TestEngagementNeedsItsPage(t *testing.T) {
 func TestThingsAreKeptApart(t *testing.T) {
 	tab := newTable(1)
 	const name = "same"
-	for _, id := range []ID{{1}, {2}} {
+	for _, id := range []ID{1, 2} {
 		for i, h := range []testHit{
 			{Kind: Event, Name: name, Hostname: "example.com"},
 			{Kind: Event, Name: "same\x00", Hostname: "example.com"},
@@ -193,7 +199,7 @@ func TestEngagedTimeHasPassed(t *testing.T) {
 				if s.claim != -1 {
 					h.Kind, h.Engaged, h.Scroll = Engagement, s.claim, -1
 				}
-				if c := mustRecord(t, tab, ID{1}, h); c.Engaged != s.believe {
+				if c := mustRecord(t, tab, ID(1), h); c.Engaged != s.believe {
 					t.Errorf("step %d: %d of %d ms are believed, want %d", i, c.Engaged, s.claim, s.believe)
 				}
 			}
@@ -205,39 +211,53 @@ func TestEngagedTimeHasPassed(t *testing.T) {
 func TestHitsInNoOrderOfTime(t *testing.T) {
 	tab := newTable(1)
 	for i, s := range []struct{ at, seconds int64 }{{1000, 0}, {900, 100}, {950, 100}, {1010, 110}, {900 - Timeout, 110 + Timeout}} {
-		if c := mustRecord(t, tab, ID{1}, view(s.at, "/")); c.NewVisit != (i == 0) || c.After.Seconds != s.seconds {
+		if c := mustRecord(t, tab, ID(1), view(s.at, "/")); c.NewVisit != (i == 0) || c.After.Seconds != s.seconds {
 			t.Errorf("hit at %d: new visit is %v, it lasts %d s, want %d", s.at, c.NewVisit, c.After.Seconds, s.seconds)
 		}
 	}
 }
 
 func TestClosedTableKnowsNobody(t *testing.T) {
-	tab := newTable(1)
+	key := keyOf(1)
+	tab := New[text, text](key)
 	id := tab.ID(someone, "Firefox")
 	h := view(0, "/")
 	_, undoNew, _ := tab.Record(id, &h)
 	_, undoKnown, _ := tab.Record(id, &h)
-	buf := tab.buf[:cap(tab.buf)]
+	buf, visitors, index, visits, pages := tab.buf[:cap(tab.buf)], tab.visitors.chunks[0], tab.visitors.index, tab.visits.chunks[0], tab.pages.chunks[0]
+	slots := tab.seen.dir[0].slots
 	tab.Close()
-	if tab.key != [4]uint64{} || tab.visitors != nil || tab.seen != nil {
-		t.Errorf("something is left: %+v", tab)
-	}
-	for _, b := range buf {
-		if b != 0 {
-			t.Fatalf("the input of the last number is left: %q", buf)
+	for what, zero := range map[string]bool{
+		"key": isZero(key), "input": isZero(buf), "visitors": isZero(visitors), "index": isZero(index), "visits": isZero(visits),
+		"pages": isZero(pages), "what was seen": isZero(slots),
+	} {
+		if !zero {
+			t.Errorf("%s is left", what)
 		}
+	}
+	if !reflect.DeepEqual(tab, new(testTable)) {
+		t.Errorf("something is left: %+v", tab)
 	}
 	tab.Revert(&undoKnown) // as a commit that fails at midnight does
 	tab.Revert(&undoNew)
-	if len(tab.visitors) != 0 {
+	if tab.Visitors() != 0 {
 		t.Error("a closed table knows a visitor again")
 	}
+}
+
+func isZero[T comparable](all []T) bool {
+	for _, v := range all {
+		if v != *new(T) {
+			return false
+		}
+	}
+	return len(all) > 0
 }
 
 // Where the buffer of a number's input has to grow, nothing may stay behind in the old one.
 func TestInputOfNumbersIsOverwritten(t *testing.T) {
 	tab := newTable(1)
-	v := &visitor{serial: 0x01020304}
+	v := &visitor{lo: 0x01020304}
 	for n := 1; n < 1<<16; n *= 3 {
 		before := tab.buf[:cap(tab.buf)]
 		tab.ID(someone, strings.Repeat("x", n))
@@ -265,7 +285,7 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 			case 1:
 				h.Kind, h.Scroll, h.Engaged = Engagement, r.IntN(100), r.Int64N(900_000)
 			}
-			return ID{uint64(r.IntN(5))}, h
+			return ID(r.IntN(5)), h
 		}
 		at := int64(0)
 		for range 300 {
@@ -286,6 +306,12 @@ func TestRevertLeavesNoTrace(t *testing.T) {
 			if gotErr != wantErr || !reflect.DeepEqual(got, want) {
 				t.Fatalf("seed %d: after reverts\n%+v, %v\nwithout them\n%+v, %v", seed, got, gotErr, want, wantErr)
 			}
+		}
+		with.Fold(at * 1000)
+		without.Fold(at * 1000)
+		if with.pages.len() != without.pages.len() || with.visits.len() != without.visits.len() || with.seen.n != without.seen.n {
+			t.Errorf("seed %d: %d pages, %d visits and %d things are held, without reverts %d, %d and %d", seed,
+				with.pages.len(), with.visits.len(), with.seen.n, without.pages.len(), without.visits.len(), without.seen.n)
 		}
 	}
 }

@@ -3,7 +3,10 @@
 // A Table holds the visitors of one site on one local day. A visitor is known by a keyed number made from the
 // client's address and user agent; the key is random, is given to the table when the day begins, and is
 // overwritten when it ends, so that nothing that leaves this package can be traced back. What leaves it is a
-// Change: which counters a hit raises, in terms of pages and counts.
+// Change: which counters a hit raises, in terms of pages and counts. The one exception is State, for the next process.
+//
+// A visitor of the day takes 44 bytes and 5 to 9 for the index; each page, event or hostname that they saw takes 18 to 37
+// until midnight, an open visit 56, and each page of an open visit 16. There are no pointers in any of it.
 //
 // The package imports nothing that could write, send or encode: a test over its dependencies holds that.
 package visit
@@ -84,7 +87,7 @@ type Change[A, O Value] struct {
 	After      Visit[O]
 
 	// The visitor's first visit of the day, on which the visitor is booked; equal to Before and After while
-	// that visit is open.
+	// that visit is open. Of one that is over only hour, entry, exit, hostname and origin are known.
 	FirstBefore Visit[O]
 	First       Visit[O]
 	HoursBefore uint32 // clock hours in which the visitor was seen, as bits
