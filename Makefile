@@ -25,13 +25,16 @@ soak:
 
 # VIEWS is how many page views a store is filled with, and DAYS over how many days: two years of a large site are
 # make bench VIEWS=100000000 DAYS=730. SITES is how many small sites another one has, each with 100 a day for 90 days.
+# HITS is how many hits a server takes while its CPU time is measured.
 VIEWS ?= 10000000
 DAYS  ?= 30
 SITES ?= 1000
+HITS  ?= 500000
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./cmd/dachs bench --views $(VIEWS) --days $(DAYS)
 	$(GO) run ./cmd/dachs bench --sites $(SITES) --days 90
+	$(GO) run ./cmd/dachs bench --hits $(HITS)
 
 fmt:
 	gofmt -w $$(find . -name '*.go' -not -path './.git/*')

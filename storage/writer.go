@@ -17,6 +17,10 @@ const (
 	// maxCommitRows and maxCommitBytes bound one commit; see maxTxnBytes.
 	maxCommitRows  = 1 << 13
 	maxCommitBytes = 256 << 10
+	// busyBatches is how many batches in one commit mean that many are on their way, and gatherTime how long the next commit then
+	// waits for them: a fifth less CPU time for each hit, and a millisecond more until it is answered.
+	busyBatches = 8
+	gatherTime  = time.Millisecond
 	// logEvery keeps a full disk from filling the log.
 	logEvery = 30 * time.Second
 )
@@ -166,8 +170,13 @@ func (db *DB) Append(rows ...Row) error {
 // write is the only goroutine that commits rows. While one commit runs, the next batches gather.
 func (db *DB) write() {
 	var lastLog time.Time
+	busy := false
 	for range db.queue.wake {
+		if busy {
+			time.Sleep(gatherTime)
+		}
 		batches, closed := db.queue.pop()
+		busy = len(batches) >= busyBatches && !closed
 		if len(batches) == 0 {
 			if closed {
 				return
