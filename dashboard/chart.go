@@ -40,6 +40,7 @@ type chart struct {
 	Line    string // path of visitors
 	Views   string // path of page views
 	Bounds  bool
+	Parts   string // says that some days were counted in parts
 
 	// The last stretches of both, if the last bucket is not over.
 	LineRest, ViewsRest string
@@ -61,6 +62,7 @@ type bucket struct {
 	Views    number
 	Known    bool // it has begun
 	Partial  bool // it is not over
+	Parts    bool // it was counted in parts
 
 	X, Left   string // percent
 	VisitorsY string // pixels from the top of the drawing
@@ -83,6 +85,27 @@ func newChart(st state, a answer, now time.Time) *chart {
 	c.layOut()
 	c.Summary = c.summary(st.period)
 	return c
+}
+
+// mark marks the buckets of days that were counted in parts.
+func (c *chart) mark(p Period, days map[storage.Day]map[string]int64) {
+	if len(days) == 0 || c.Note != "" {
+		return
+	}
+	c.Parts = "The server was restarted on this day. Who came before and after that counts as two visitors."
+	if p.Interval == storage.ByHour {
+		return
+	}
+	c.Parts = "Days with a mark were counted in parts, since the server was restarted. Who came before and after that counts as two visitors."
+	place := map[storage.Day]int{}
+	for i, d := range p.Buckets(p.Interval) {
+		place[d] = i
+	}
+	for day := range days {
+		if i, ok := place[p.bucketLabel(day, p.Interval)]; ok {
+			c.Buckets[i].Parts = true
+		}
+	}
 }
 
 // emptyBuckets lists the buckets of a period in order, without numbers.

@@ -196,7 +196,8 @@ type answers struct {
 	untold      error           // why now cannot
 	compared    bool            // there is a period before
 	chart       answer
-	panels      map[string]answer // by panel.ID
+	parts       map[storage.Day]map[string]int64 // days that were counted in parts
+	panels      map[string]answer                // by panel.ID
 }
 
 // ask puts the questions of a report to the store, all at once: the store reads what they have in common once, and
@@ -227,7 +228,12 @@ func (s *Server) ask(ctx context.Context, site storage.Site, st state, first sto
 	if err != nil {
 		return nil, err
 	}
-	return sortAnswers(st, panels, compared, found)
+	a, err := sortAnswers(st, panels, compared, found)
+	if err == nil && st.panel == "" {
+		a.parts, err = s.store.Notes(ctx, site.ID, storage.KindParts, st.period.From, st.period.To)
+		err = tolerate(err)
+	}
+	return a, err
 }
 
 // sortAnswers gives each answer its place, in the order in which ask has put the questions.
@@ -369,6 +375,7 @@ func (s *Server) fillReport(view *reportPage, st state, a *answers, now time.Tim
 		view.Single, view.Back = &single, st.withPanel("").link()
 	} else {
 		view.Chart = newChart(st, a.chart, now)
+		view.Chart.mark(st.period, a.parts)
 		for _, g := range panelGroups {
 			group := groupView{ID: g.Panels[0].ID + "-group", Title: g.Title}
 			for _, p := range g.Panels {

@@ -67,6 +67,9 @@ const (
 	KindRefused = "refused"
 	// KindReplaced marks notes of how many texts were replaced in hits that were counted: Name says of what kind.
 	KindReplaced = "replaced"
+	// KindParts marks notes that a day goes on without knowing who was there before, since the server was restarted: Name is
+	// "restart". Who came before and after is counted twice.
+	KindParts = "parts"
 )
 
 // PageViewName is the value of the column Name for page views, as in Plausible's API.

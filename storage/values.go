@@ -72,3 +72,16 @@ func (r *run) dictionary(n int, c Column) ([]string, error) {
 	dict, _, err := decodeDict(raw, int(size))
 	return dict, err
 }
+
+// Counted reports whether a site has visits on a day. Where that cannot be read it says yes.
+func (db *DB) Counted(site uint32, day Day) bool {
+	found := false
+	err := db.view(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: dayHeaders(partition{site, Visits, day})})
+		defer it.Close()
+		it.Rewind()
+		found = it.Valid()
+		return nil
+	})
+	return found || err != nil
+}

@@ -44,6 +44,7 @@ type bookDay struct {
 	blind    bool          // see countBlind
 	caps     *caps
 	full     bool // it has been said that the table is full
+	parts    bool // there were visits that the table does not know, and that has not been noted yet
 	// unread is why caps does not know all that the store has; nil once that has been said. Hits are counted all the same.
 	unread error
 }
@@ -165,6 +166,7 @@ func (b *Book) open(day storage.Day, at time.Time) (*bookDay, error) {
 		d.openedAt = b.uptime()
 	}
 	d.unread = d.caps.read(b.store, b.site.ID, day)
+	d.parts = b.closed == nil && b.store.Counted(b.site.ID, day)
 	b.days = append(b.days, d)
 	if len(b.days) > b.keep {
 		old := b.days[0]

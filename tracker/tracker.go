@@ -208,6 +208,10 @@ func (l *live) submit(t *Tracker, c *Client, h *Hit, b *storage.Batch) (Reason, 
 		t.logBlind(l.book.site, now)
 	}
 	t.logUnread(l.book.site, day)
+	if day.parts {
+		day.parts = false
+		t.note(l.book.site, storage.KindParts, "restart", 1)
+	}
 	rows, undo, err := l.book.count(day, c.Addr, c.UserAgent, h, local, b.Rows[:0])
 	b.Rows = rows
 	switch {
