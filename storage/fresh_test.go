@@ -153,3 +153,22 @@ func TestTooMuchInMemoryIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSiteGoesWhileMemoryIsFull removes a site when no hit can be taken.
+func TestSiteGoesWhileMemoryIsFull(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	site := mustSite(t, db, "example.com")
+	if err := db.Append(pageView(site.ID, testToday, "/", "DE")...); err != nil {
+		t.Fatal(err)
+	}
+	db.fresh.rows.Add(maxFreshRows)
+	if err := db.RemoveSite("example.com"); err != nil {
+		t.Error(err)
+	}
+	if n := db.fresh.rows.Add(-maxFreshRows); n != 0 {
+		t.Errorf("%d rows of the site are left in memory", n)
+	}
+	if left := mustRuns(t, db, partition{site.ID, Hits, testToday}); len(left) > 0 {
+		t.Errorf("runs %v are left", left)
+	}
+}

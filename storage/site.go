@@ -223,16 +223,21 @@ func (db *DB) RemoveSite(domain string) error {
 		return fmt.Errorf("remove site %s: %w", domain, err)
 	}
 	db.sites.Store(newSiteIndex(slices.DeleteFunc(db.Sites(), func(o Site) bool { return o.ID == s.ID })))
-	err = db.Append() // once this is done, the commit that was under way when the site vanished is too
-	db.fresh.forget(func(p partition) bool { return p.site == s.ID })
-	if err == nil {
-		err = db.deleteSiteKeys(s.ID)
-	}
+	db.forgetSite(s.ID)
+	err = db.deleteSiteKeys(s.ID)
 	db.merges.left(true)
 	if err != nil {
 		return fmt.Errorf("remove site %s: it is gone, but not all of its data yet; the next start deletes the rest: %w", domain, err)
 	}
 	return nil
+}
+
+// forgetSite drops what is in memory of a site that has just vanished. The commit that was under way meanwhile is done then,
+// and later ones leave the site out. It does not go through the queue, which may be full.
+func (db *DB) forgetSite(site uint32) {
+	db.fresh.order.Lock()
+	defer db.fresh.order.Unlock()
+	db.fresh.forget(func(p partition) bool { return p.site == site })
 }
 
 // dropSiteRecord deletes the record of a site and those of its tokens, and notes that its data is to follow.

@@ -255,7 +255,7 @@ func (db *DB) commitLocked(batches []*Batch) (stored int, err error) {
 		}
 	}
 	if len(sums.parts) == 0 {
-		return len(batches), nil // a barrier
+		return len(batches), nil // nothing to store
 	}
 	if err := db.space.check(); err != nil {
 		return 0, err
