@@ -19,16 +19,24 @@ import (
 const (
 	// freshRows is how many tuples a segment takes before it is written. Their numbers have two bytes in queries.
 	freshRows = 1 << 16
+	// freshBytes is how large a segment gets before it is written: texts may be long.
+	freshBytes = 32 << 20
 	// freshRuns is how many small runs a segment may stand for: they are deleted in one transaction.
 	freshRuns = 1000
 	// smallBytes is how large a run may be to lie in its header: a commit is never larger, but of very long texts.
 	smallBytes = maxTxnBytes / 2
 	// freshAge is how long a site's hits lie in small runs, which tell what was stored in one commit.
 	freshAge = 5 * time.Minute
-	// maxFreshRows bounds the tuples in memory of all partitions, some 200 bytes each: past it hits are refused until some
-	// are written.
-	maxFreshRows = 1 << 20
+	// maxFreshRows and maxFreshBytes bound what is in memory of all partitions: past them hits are refused until some are
+	// written. A tuple takes some 200 bytes, but texts may be long.
+	maxFreshRows  = 1 << 20
+	maxFreshBytes = 256 << 20
 )
+
+// weight is how much lies in memory.
+type weight struct{ rows, bytes int64 }
+
+func (s *sums) weight() weight { return weight{int64(s.rows()), int64(s.bytes())} }
 
 // fresh holds what small runs hold.
 type fresh struct {
@@ -36,10 +44,12 @@ type fresh struct {
 	// Taken after structure.
 	order sync.Mutex
 
-	rows atomic.Int64
+	rows, bytes atomic.Int64
+	most        weight // the constants but in tests
 
 	mu    sync.RWMutex // guards the following; taken after order, before life
 	parts map[partition][]*segment
+	open  weight // of segments that are not sealed
 }
 
 // segment are the sums of some small runs. The last one of a partition takes what is added, until it is sealed.
@@ -65,7 +75,26 @@ type freshSums struct {
 
 // full reports whether a segment is to be written before it takes more tuples.
 func (s *segment) full(more int) bool {
-	return s.sealed || len(s.runs) >= freshRuns || s.sums.rows() > 0 && s.sums.rows()+more > freshRows
+	return s.sealed || len(s.runs) >= freshRuns || s.sums.bytes() >= freshBytes || s.sums.rows() > 0 && s.sums.rows()+more > freshRows
+}
+
+// close seals a segment: nothing is added to it any more. mu is held.
+func (f *fresh) close(s *segment) {
+	if !s.sealed {
+		w := s.sums.weight()
+		s.sealed, f.open = true, weight{f.open.rows - w.rows, f.open.bytes - w.bytes}
+	}
+}
+
+// closeAll seals all segments, and returns the partitions of those that were not. mu is held.
+func (f *fresh) closeAll() (closed []partition) {
+	for p, segments := range f.parts {
+		if last := segments[len(segments)-1]; !last.sealed {
+			f.close(last)
+			closed = append(closed, p)
+		}
+	}
+	return closed
 }
 
 // add adds what a commit has stored. It returns the partitions, and those that have something to write.
@@ -76,7 +105,7 @@ func (f *fresh) add(added []freshSums) (seen, due []partition) {
 		segments := f.parts[r.p]
 		if n := len(segments); n == 0 || segments[n-1].full(r.sums.rows()) {
 			if n > 0 {
-				segments[n-1].sealed = true
+				f.close(segments[n-1])
 				due = append(due, r.p)
 			}
 			segments = append(segments, &segment{sums: newSums(r.sums.s), since: time.Now()})
@@ -84,16 +113,24 @@ func (f *fresh) add(added []freshSums) (seen, due []partition) {
 			seen = append(seen, r.p)
 		}
 		last := segments[len(segments)-1]
-		before := last.sums.rows()
+		before := last.sums.weight()
 		last.sums.addAll(r.sums)
 		last.runs = append(last.runs, r.runs...)
-		f.rows.Add(int64(last.sums.rows() - before))
+		after := last.sums.weight()
+		more := weight{after.rows - before.rows, after.bytes - before.bytes}
+		f.rows.Add(more.rows)
+		f.bytes.Add(more.bytes)
+		f.open = weight{f.open.rows + more.rows, f.open.bytes + more.bytes}
+	}
+	// With many sites no segment may be full by itself before memory is: without this hits would be refused until some are old.
+	if f.open.rows > f.most.rows/2 || f.open.bytes > f.most.bytes/2 {
+		due = append(due, f.closeAll()...)
 	}
 	return seen, due
 }
 
 // room reports whether more may be added.
-func (f *fresh) room() bool { return f.rows.Load() < maxFreshRows }
+func (f *fresh) room() bool { return f.rows.Load() < f.most.rows && f.bytes.Load() < f.most.bytes }
 
 // has reports whether a partition has anything here, and old whether some of it is to be written by now.
 func (f *fresh) has(p partition) (has, old bool) {
@@ -112,17 +149,25 @@ func (f *fresh) seal(p partition, all bool) *segment {
 	if len(segments) == 0 || !all && !segments[0].sealed && time.Since(segments[0].since) < freshAge {
 		return nil
 	}
-	segments[0].sealed = true
+	f.close(segments[0])
 	return segments[0]
 }
 
 // drop forgets a segment. mu is held.
 func (f *fresh) drop(p partition, s *segment) {
 	segments := slices.DeleteFunc(slices.Clone(f.parts[p]), func(o *segment) bool { return o == s })
-	f.rows.Add(-int64(s.sums.rows()))
+	f.release(s)
 	if f.parts[p] = segments; len(segments) == 0 {
 		delete(f.parts, p)
 	}
+}
+
+// release takes a segment out of what is counted. mu is held.
+func (f *fresh) release(s *segment) {
+	f.close(s)
+	w := s.sums.weight()
+	f.rows.Add(-w.rows)
+	f.bytes.Add(-w.bytes)
 }
 
 // forget drops what is held of partitions. order is held.
@@ -132,7 +177,7 @@ func (f *fresh) forget(of func(p partition) bool) {
 	for p, segments := range f.parts {
 		if of(p) {
 			for _, s := range segments {
-				f.rows.Add(-int64(s.sums.rows()))
+				f.release(s)
 			}
 			delete(f.parts, p)
 		}
@@ -212,6 +257,7 @@ func (db *DB) replaceFresh(p partition, seg *segment, ref runRef, head *header) 
 // load reads the small runs that an earlier process has left.
 func (f *fresh) load(db *DB) error {
 	f.parts = make(map[partition][]*segment)
+	f.most = weight{maxFreshRows, maxFreshBytes}
 	return db.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixHeader}, PrefetchValues: false})
 		defer it.Close()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -170,5 +171,49 @@ func TestSiteGoesWhileMemoryIsFull(t *testing.T) {
 	}
 	if left := mustRuns(t, db, partition{site.ID, Hits, testToday}); len(left) > 0 {
 		t.Errorf("runs %v are left", left)
+	}
+}
+
+// TestManySitesAreWrittenBeforeMemoryIsFull counts at more sites than memory has room for, none of which has enough to be
+// worth a run by itself: by rows, and by bytes where texts are long.
+func TestManySitesAreWrittenBeforeMemoryIsFull(t *testing.T) {
+	for name, most := range map[string]weight{"rows": {100, maxFreshBytes}, "bytes": {maxFreshRows, 1 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			db := mustOpen(t, t.TempDir())
+			db.fresh.most = most
+			long := strings.Repeat("x", 10_000)
+			for i := range 30 {
+				site := mustSite(t, db, fmt.Sprintf("s%d.example", i))
+				var rows []Row
+				for k := range 10 {
+					rows = append(rows, pageView(site.ID, testToday, fmt.Sprintf("/%d/%s", k, long), "DE")...)
+				}
+				err := db.Append(rows...)
+				if errors.Is(err, ErrOverloaded) { // what is due is not written yet
+					settle(t, db)
+					err = db.Append(rows...)
+				}
+				if err != nil {
+					t.Fatalf("site %d: %v with %d rows of %d bytes in memory", i, err, db.fresh.rows.Load(), db.fresh.bytes.Load())
+				}
+				res := mustQuery(t, db, Query{Site: site.ID, From: testToday, To: testToday, Metrics: []Metric{PageViews}})
+				if n := res.Rows[0].Values[0].Number; n != 10 {
+					t.Fatalf("site %d: %v page views", i, n)
+				}
+				if i%3 == 0 {
+					if err := db.RemoveSite(site.Domain); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			db.fresh.mu.Lock()
+			due := db.fresh.closeAll()
+			db.fresh.mu.Unlock()
+			db.merges.noteFresh(nil, due)
+			settle(t, db)
+			if f := &db.fresh; f.rows.Load() != 0 || f.bytes.Load() != 0 || f.open != (weight{}) {
+				t.Errorf("nothing is in memory, and %d rows, %d bytes, %v are counted", f.rows.Load(), f.bytes.Load(), f.open)
+			}
+		})
 	}
 }
